@@ -1,0 +1,1 @@
+"""Benchmarks: load, systems under test, paired comparison and reports."""

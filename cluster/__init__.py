@@ -1,0 +1,1 @@
+"""Local clusters from the command line: start, stop, kill and watch real processes."""

@@ -1,0 +1,121 @@
+"""What the etcd services need of a store: the one seam between the API and the replicated system.
+
+The services speak the vocabulary of `racos.mvcc.command` and this Protocol; a node implements it, and
+so does the single-process memory backend (`etcdshim.memory`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from racos.mvcc.command import (
+    CodedValue,
+    Command,
+    Event,
+    Range,
+    RangeResult,
+    Result,
+    Txn,
+    TxnResult,
+)
+
+
+class Unavailable(Exception):
+    """The cluster could not answer; the outcome of a write is unknown. `text` is etcd's exact message."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class RequestTimedOut(Unavailable):
+    """No quorum answered within the server's request timeout (etcd: `etcdserver: request timed out`)."""
+
+    def __init__(self) -> None:
+        super().__init__("etcdserver: request timed out")
+
+
+class ServerStopped(Unavailable):
+    """The node is shutting down (etcd: `etcdserver: server stopped`)."""
+
+    def __init__(self) -> None:
+        super().__init__("etcdserver: server stopped")
+
+
+class TooManyRequests(Exception):
+    """A queue bound was hit; nothing was proposed (etcd: `etcdserver: too many requests`)."""
+
+
+class Corrupt(Exception):
+    """Stored bytes failed verification and no good copy could be had; never served."""
+
+
+class MemberInfo(NamedTuple):
+    id: int
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    is_learner: bool
+
+
+class BackendStatus(NamedTuple):
+    db_size: int  # bytes on disk
+    db_size_in_use: int  # bytes still referenced, <= db_size
+    db_size_quota: int  # bytes
+    leader: int  # member id that tools may treat as leader (nominal: Racos has none); 0 without quorum
+    applied_index: int  # count of slots applied here, > 0
+    committed_index: int  # count of slots known decided here, >= applied_index
+    errors: tuple[str, ...]
+
+
+class Backend(Protocol):
+    """A store as one member sees it. Futures fail with StoreError or the errors of this module."""
+
+    cluster_id: int  # u64, constant
+    member_id: int  # u64, constant
+    term: int  # u64 > 0, never decreasing (Racos: the configuration epoch)
+
+    @property
+    def revision(self) -> int:
+        """Revision of the newest applied write here."""
+
+    @property
+    def compact_revision(self) -> int:
+        """Lowest readable revision; -1 before the first compaction."""
+
+    def propose(self, command: Command) -> asyncio.Future[Result]:
+        """Order and apply a command; resolves when it is applied here, with this node's result.
+
+        The backend bounds the wait itself (RequestTimedOut). Not a coroutine: no task per request.
+        """
+
+    def barrier(self) -> asyncio.Future[None]:
+        """Resolves when every write acknowledged anywhere before this call is applied here."""
+
+    def range(self, request: Range) -> RangeResult:
+        """Local read at once. Raises Compacted or FutureRevision."""
+
+    def read_txn(self, request: Txn) -> TxnResult:
+        """Local evaluation of a transaction that only reads. Raises as range."""
+
+    def cached(self, value: CodedValue) -> bytes | None:
+        """The value's bytes if they are in memory."""
+
+    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
+        """The values' bytes, in order, rebuilt from fragments and verified. Raises Corrupt, Unavailable."""
+
+    def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
+        """(revision, events in order) for each revision in [start, end]; Compacted if start is too old.
+
+        start == compact_revision is allowed and yields a tombstone kept there (etcd #19179).
+        """
+
+    def subscribe(self, listener: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `listener(first, last)` after revisions first..last were applied (and compactions: an
+        empty interval first > last). Returns the function that ends the subscription."""
+
+    def status(self) -> BackendStatus: ...
+
+    def members(self) -> Sequence[MemberInfo]: ...

@@ -1,0 +1,1 @@
+"""Generated protobuf stubs of etcd's public API (see proto/etcd)."""

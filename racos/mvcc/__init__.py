@@ -1,0 +1,1 @@
+"""Pure state machine: revisions, ranges, transactions and compaction as etcd defines them."""

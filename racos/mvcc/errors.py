@@ -1,0 +1,23 @@
+"""What the state machine can refuse, by etcd's names; the shim maps each to its code and exact text."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """A command that was refused deterministically: it changed nothing, on any replica."""
+
+
+class KeyNotFound(StoreError):
+    """ignore_value or ignore_lease on a key that does not exist."""
+
+
+class LeaseNotFound(StoreError):
+    """The lease named by a put does not exist."""
+
+
+class Compacted(StoreError):
+    """The requested revision is below the compaction revision (or, for Compact, not above it)."""
+
+
+class FutureRevision(StoreError):
+    """The requested revision is above the current one."""

@@ -1,0 +1,1 @@
+"""One replica as a process: the driver around the core, batching, values, configuration."""

@@ -1,0 +1,1 @@
+"""Generated protobuf stubs of Racos's own messages (see proto/racos)."""

@@ -1,0 +1,1 @@
+"""Peer transport: framing and the mesh of TCP links between replicas."""
