@@ -141,7 +141,8 @@ class Replica:
                 self._saw(slot.round)
         self._saw(self.window.round - 1)
         self._saw(past.reserved)
-        self._reserve()
+        for slot in list(self.window.slots.values()):
+            self.agreement.advance(slot)
 
     # -- inputs ----------------------------------------------------------------------------------
 
