@@ -23,7 +23,7 @@ class CodedValue(NamedTuple):
     fragment_digests: tuple[bytes, ...]  # BLAKE3-128 of each of the n fragments
     round: int
     lane: int
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not the tuple's method
 
 
 Value: TypeAlias = bytes | CodedValue
@@ -136,8 +136,7 @@ Command: TypeAlias = Put | DeleteRange | Txn | Compact
 
 
 class RangeResult(NamedTuple):
-    """`kvs` may hold coded values: load them, then (only when `finish` is set) call
-    `ranges.finish`.
+    """`kvs` may hold coded values: load them, then (if `finish` is set) call `ranges.finish`.
 
     `finish` is the request when the order depends on value bytes not known yet (sort by VALUE over
     coded values): kvs are then all keys after filtering, unsorted and uncut.
@@ -145,7 +144,7 @@ class RangeResult(NamedTuple):
 
     revision: int  # the store's current revision, never the requested one
     kvs: tuple[KeyValue, ...]
-    count: int
+    count: int  # type: ignore[assignment]  # a field, not the tuple's method
     more: bool
     finish: Range | None = None
 
@@ -175,7 +174,7 @@ Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | Compact
 
 
 class Event(NamedTuple):
-    """One change of one key. A delete's kv has only key and mod_revision set (tombstone)."""
+    """One change of one key. A delete's kv has only key and mod_revision set (etcd's tombstone)."""
 
     is_delete: bool
     kv: KeyValue
