@@ -1,7 +1,7 @@
 """What one node is told at its start: one frozen object, checked once.
 
-`parse` reads etcd's flags and ETCD_* variables (`racos.node.flags`); `NodeConfig` itself checks that
-its parts fit together, however it was made.
+`parse` reads etcd's flags and ETCD_* variables (`racos.node.flags`); `NodeConfig` itself checks
+that its parts fit together, however it was made.
 """
 
 from __future__ import annotations
