@@ -10,6 +10,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from racos.errors import (
+    Corrupt,
+    RequestTimedOut,
+    ServerStopped,
+    TooManyRequests,
+    Unavailable,
+)
 from racos.mvcc.command import (
     CodedValue,
     Command,
@@ -21,39 +28,16 @@ from racos.mvcc.command import (
     TxnResult,
 )
 
-
-class Unavailable(Exception):
-    """The cluster could not answer; the outcome of a write is unknown. `text` is etcd's exact
-    message.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-
-class RequestTimedOut(Unavailable):
-    """No quorum answered within the server's request timeout (etcd: `etcdserver: request timed
-    out`).
-    """
-
-    def __init__(self) -> None:
-        super().__init__("etcdserver: request timed out")
-
-
-class ServerStopped(Unavailable):
-    """The node is shutting down (etcd: `etcdserver: server stopped`)."""
-
-    def __init__(self) -> None:
-        super().__init__("etcdserver: server stopped")
-
-
-class TooManyRequests(Exception):
-    """A queue bound was hit; nothing was proposed (etcd: `etcdserver: too many requests`)."""
-
-
-class Corrupt(Exception):
-    """Stored bytes failed verification and no good copy could be had; never served."""
+__all__ = [
+    "Backend",
+    "BackendStatus",
+    "Corrupt",
+    "MemberInfo",
+    "RequestTimedOut",
+    "ServerStopped",
+    "TooManyRequests",
+    "Unavailable",
+]
 
 
 class MemberInfo(NamedTuple):
@@ -103,8 +87,9 @@ class Backend(Protocol):
     def range(self, request: Range) -> RangeResult:
         """Local read at once. Raises Compacted or FutureRevision."""
 
-    def read_txn(self, request: Txn) -> TxnResult:
-        """Local evaluation of a transaction that only reads. Raises as range."""
+    async def read_txn(self, request: Txn) -> TxnResult:
+        """Local evaluation of a transaction that only reads. Raises as range, and as load when a
+        guard orders a coded value against a literal."""
 
     def cached(self, value: CodedValue) -> bytes | None:
         """The value's bytes if they are in memory."""

@@ -91,11 +91,11 @@ class Agreement:
                 said = State(slot.lane, slot.round, slot.round, 0, 1, held)
                 self.outbox.promise(record, said)
             else:
-                self.outbox.promise(record, Hold(slot.lane, slot.round, held))
+                self.outbox.promise(record, Hold(slot.lane, slot.round, self.me, held))
         elif new:
             slot.stored |= new
             record = PayRecord(slot.lane, slot.round, payload, new, False)
-            self.outbox.promise(record, Hold(slot.lane, slot.round, new))
+            self.outbox.promise(record, Hold(slot.lane, slot.round, self.me, new))
         slot.rebuilding &= ~held
 
     def say_zero(self, slot: Slot) -> None:
@@ -147,7 +147,8 @@ class Agreement:
         if isinstance(verdict, Need):
             self._wait(slot, verdict)
             return
-        self._waiting.pop(slot.position, None)
+        if slot.cover_since is None or slot.covered(self.quorum):
+            self._waiting.pop(slot.position, None)
         slot.promised_vote = slot.phase
         lane, round_ = slot.lane, slot.round
         self.outbox.promise(
@@ -183,13 +184,19 @@ class Agreement:
             self._spread(slot)
 
     def tick(self) -> None:
-        """Look again at slots whose patience may be over."""
+        """Look again at slots whose patience may be over.
+
+        A slot that lacked coverage goes on spreading after this replica voted '?': another one may
+        have seen no 0, and then cannot vote before the batch is covered.
+        """
         for slot in list(self._waiting.values()):
             if slot.decided is not None:
                 self._waiting.pop(slot.position, None)
                 continue
             if slot.rest_since is not None and not self._lasts(slot.rest_since, self.patience.rest):
                 self._blame(slot)
+            if slot.cover_since is not None and not slot.covered(self.quorum):
+                self._spread(slot)
             self.advance(slot)
 
     def _blame(self, slot: Slot) -> None:

@@ -72,10 +72,11 @@ class Decide(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """More fragments became durable at the sender."""
+    """More fragments became durable at `holder`: the sender, or one whose word it passes on."""
 
     lane: int
     round: int
+    holder: int
     held: int
 
 

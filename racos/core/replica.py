@@ -182,9 +182,9 @@ class Replica:
 
         Returns its position, or None when no round is free yet (see `can_propose`).
         """
-        if not self.can_propose():
+        round_ = self._free_round()
+        if round_ is None:
             return None
-        round_ = max(self.own.next, self.highest_round)
         width = self.agreement.width() if payload.coded else 1
         previous = self.own.use(round_)
         self.window.link(self.me, previous, round_ - 1)
@@ -200,8 +200,21 @@ class Replica:
 
     def can_propose(self) -> bool:
         """Whether `propose` would find a round now."""
-        round_ = max(self.own.next, self.highest_round)
-        return round_ <= self.own.reserved_durable and self.window.within(round_)
+        return self._free_round() is not None
+
+    def _free_round(self) -> int | None:
+        """The lowest round of the own lane, not below any seen, that nobody has given up on."""
+        window = self.window
+        round_ = max(self.own.next, self.highest_round, window.round)
+        while window.within(round_) and round_ <= self.own.reserved_durable:
+            position = window.position(round_, self.me)
+            slot = window.slots.get(position)
+            if slot is None and position >= window.frontier:
+                return round_
+            if slot is not None and slot.decided is None and not slot.phases[0].zeros:
+                return round_
+            round_ += 1
+        return None
 
     def read(self, ticket: int) -> None:
         """A linearizable read arrived; its ticket comes back in Effects.reads when it may go."""
@@ -286,6 +299,7 @@ class Replica:
                     self.outbox.record(record)
                 self._applied.append((slot.position, slot.payload))
             window.advance(value)
+        self._saw(window.round - 1)
         if self._early:
             self._retry_early()
 
@@ -391,6 +405,9 @@ class Replica:
             return
         bit = 1 << self.me
         held = slot.held.get(self.me, 0)
+        for holder, fragments in slot.held.items():
+            if holder != peer and fragments:
+                self.outbox.send(peer, Hold(lane, round_, holder, fragments))
         for number, phase in enumerate(slot.phases):
             if phase.states & bit:
                 value = 1 if phase.ones & bit else 0
@@ -470,10 +487,10 @@ class Replica:
             slot.at(vote.phase).add_vote(sender, vote.value)
             self.agreement.advance(slot)
 
-    def _handle_hold(self, sender: int, hold: Hold) -> None:
+    def _handle_hold(self, _sender: int, hold: Hold) -> None:
         slot = self.window.slots.get(self.window.position(hold.round, hold.lane))
         if slot is not None:
-            slot.add_holder(sender, hold.held)
+            slot.add_holder(hold.holder, hold.held)
             self.agreement.advance(slot)
 
     def _handle_decide(self, _sender: int, decide: Decide) -> None:

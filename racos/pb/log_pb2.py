@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12racos/pb/log.proto\x12\x05racos\"X\n\tPayRecord\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0c\n\x04held\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x01(\r\x12\x10\n\x08says_one\x18\x05 \x01(\x08\"V\n\x0bStateRecord\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\x12\r\n\x05phase\x18\x04 \x01(\r\x12\r\n\x05value\x18\x05 \x01(\r\"U\n\nVoteRecord\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\x12\r\n\x05phase\x18\x04 \x01(\r\x12\r\n\x05value\x18\x05 \x01(\r\"\x1d\n\rReserveRecord\x12\x0c\n\x04upto\x18\x01 \x01(\x04\"9\n\rAppliedRecord\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\x12\x0c\n\x04ones\x18\x03 \x03(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12racos/pb/log.proto\x12\x05racos\"g\n\tPayRecord\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x0c\n\x04held\x18\x03 \x01(\r\x12\x0e\n\x06values\x18\x04 \x01(\r\x12\r\n\x05\x63oded\x18\x06 \x01(\x08\x12\x10\n\x08says_one\x18\x05 \x01(\x08\"V\n\x0bStateRecord\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\x12\r\n\x05phase\x18\x04 \x01(\r\x12\r\n\x05value\x18\x05 \x01(\r\"U\n\nVoteRecord\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\x12\r\n\x05phase\x18\x04 \x01(\r\x12\r\n\x05value\x18\x05 \x01(\r\"\x1d\n\rReserveRecord\x12\x0c\n\x04upto\x18\x01 \x01(\x04\"9\n\rAppliedRecord\x12\r\n\x05start\x18\x01 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x04\x12\x0c\n\x04ones\x18\x03 \x03(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'racos.pb.log_pb2', _globals
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PAYRECORD']._serialized_start=29
-  _globals['_PAYRECORD']._serialized_end=117
-  _globals['_STATERECORD']._serialized_start=119
-  _globals['_STATERECORD']._serialized_end=205
-  _globals['_VOTERECORD']._serialized_start=207
-  _globals['_VOTERECORD']._serialized_end=292
-  _globals['_RESERVERECORD']._serialized_start=294
-  _globals['_RESERVERECORD']._serialized_end=323
-  _globals['_APPLIEDRECORD']._serialized_start=325
-  _globals['_APPLIEDRECORD']._serialized_end=382
+  _globals['_PAYRECORD']._serialized_end=132
+  _globals['_STATERECORD']._serialized_start=134
+  _globals['_STATERECORD']._serialized_end=220
+  _globals['_VOTERECORD']._serialized_start=222
+  _globals['_VOTERECORD']._serialized_end=307
+  _globals['_RESERVERECORD']._serialized_start=309
+  _globals['_RESERVERECORD']._serialized_end=338
+  _globals['_APPLIEDRECORD']._serialized_start=340
+  _globals['_APPLIEDRECORD']._serialized_end=397
 # @@protoc_insertion_point(module_scope)

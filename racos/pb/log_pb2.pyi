@@ -8,18 +8,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PayRecord(_message.Message):
-    __slots__ = ("lane", "round", "held", "values", "says_one")
+    __slots__ = ("lane", "round", "held", "values", "coded", "says_one")
     LANE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    CODED_FIELD_NUMBER: _ClassVar[int]
     SAYS_ONE_FIELD_NUMBER: _ClassVar[int]
     lane: int
     round: int
     held: int
     values: int
+    coded: bool
     says_one: bool
-    def __init__(self, lane: _Optional[int] = ..., round: _Optional[int] = ..., held: _Optional[int] = ..., values: _Optional[int] = ..., says_one: _Optional[bool] = ...) -> None: ...
+    def __init__(self, lane: _Optional[int] = ..., round: _Optional[int] = ..., held: _Optional[int] = ..., values: _Optional[int] = ..., coded: _Optional[bool] = ..., says_one: _Optional[bool] = ...) -> None: ...
 
 class StateRecord(_message.Message):
     __slots__ = ("lane", "first", "last", "phase", "value")

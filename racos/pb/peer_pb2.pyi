@@ -40,18 +40,20 @@ class Frame(_message.Message):
     def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ...) -> None: ...
 
 class Pay(_message.Message):
-    __slots__ = ("lane", "round", "previous", "held", "values")
+    __slots__ = ("lane", "round", "previous", "held", "values", "coded")
     LANE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
+    CODED_FIELD_NUMBER: _ClassVar[int]
     lane: int
     round: int
     previous: int
     held: int
     values: int
-    def __init__(self, lane: _Optional[int] = ..., round: _Optional[int] = ..., previous: _Optional[int] = ..., held: _Optional[int] = ..., values: _Optional[int] = ...) -> None: ...
+    coded: bool
+    def __init__(self, lane: _Optional[int] = ..., round: _Optional[int] = ..., previous: _Optional[int] = ..., held: _Optional[int] = ..., values: _Optional[int] = ..., coded: _Optional[bool] = ...) -> None: ...
 
 class State(_message.Message):
     __slots__ = ("lane", "first", "last", "phase", "value", "held")
@@ -96,14 +98,16 @@ class Decide(_message.Message):
     def __init__(self, lane: _Optional[int] = ..., first: _Optional[int] = ..., last: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
 
 class Hold(_message.Message):
-    __slots__ = ("lane", "round", "held")
+    __slots__ = ("lane", "round", "held", "holder")
     LANE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
     lane: int
     round: int
     held: int
-    def __init__(self, lane: _Optional[int] = ..., round: _Optional[int] = ..., held: _Optional[int] = ...) -> None: ...
+    holder: int
+    def __init__(self, lane: _Optional[int] = ..., round: _Optional[int] = ..., held: _Optional[int] = ..., holder: _Optional[int] = ...) -> None: ...
 
 class Skip(_message.Message):
     __slots__ = ("lane", "previous", "upto")
