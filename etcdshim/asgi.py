@@ -57,6 +57,7 @@ _START_FULL: Event = {
     **_START,
     "headers": [_CONTENT_TYPE, (b"grpc-accept-encoding", b"identity,gzip")],
 }
+_FLUSH: Event = {"type": "http.response.body", "body": b"", "more_body": True}
 _NO_MORE_BODY: Event = {"type": "http.response.body", "body": b"", "more_body": False}
 _SUCCESS = trailers(OK, "")
 _PARSE_ERROR = "grpc: error unmarshalling request"
@@ -169,9 +170,15 @@ class GrpcApp:
         reader = self._frame_reader(headers)
         stream = Stream(path, headers, deadline, request=route.request, reader=reader, send=send)
         error = GrpcError(OK, "")
+        timer = None
+        if deadline is not None:
+            timer = asyncio.get_running_loop().call_at(deadline, stream.expire)
         self._overseer.add_stream(stream)
         try:
-            await send(_START_FULL)  # at once: some clients wait for it before their first request
+            # At once: some clients wait for it before their first request. The empty event is what
+            # makes a server part with the headers.
+            await send(_START_FULL)
+            await send(_FLUSH)
             async with asyncio.TaskGroup() as group:
                 pump = group.create_task(stream.pump(receive))
                 await route.handler(stream)
@@ -182,6 +189,8 @@ class GrpcApp:
             error = _status_of(stream, failure)
         finally:
             self._overseer.remove_stream(stream)
+            if timer is not None:
+                timer.cancel()
         with suppress(OSError):  # the client has left, or still does not read: the server resets
             async with asyncio.timeout(self._limits.stall_timeout):
                 await send(_NO_MORE_BODY)
