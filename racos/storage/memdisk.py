@@ -2,7 +2,8 @@
 
 Modelled: writes not yet synced survive a crash sector by sector (512 bytes), in any subset the
 given random source picks; sizes set by truncate likewise; names survive as a prefix of the
-directory's changes. A failing sync or write can be ordered. Not modelled: latency, bit rot (use
+directory's changes. A failing sync or write can be ordered; as on Linux, what a sync failed to
+write is still read back, but no later sync writes it. Not modelled: latency, bit rot (use
 `overwrite`), sectors torn in the middle.
 """
 
@@ -40,7 +41,8 @@ class _Inode:
         self.changes.append((offset, data))
 
     def sync(self) -> None:
-        self.durable[:] = self.visible
+        for offset, data in self.changes:
+            _apply(self.durable, offset, data)
         self.changes.clear()
 
     def crash(self, source: random.Random) -> None:
@@ -125,7 +127,8 @@ class MemDisk:
         """Bit rot: replace a file's durable bytes behind everybody's back."""
         inode = self._inode(name)
         inode.visible[:] = content
-        inode.sync()
+        inode.durable[:] = content
+        inode.changes.clear()
 
     def check_failure(self) -> None:
         if self._failure is None:
@@ -175,7 +178,12 @@ class MemFile:
 
     def sync(self) -> None:
         inode = self._alive()
-        self._disk.check_failure()
+        try:
+            self._disk.check_failure()
+        except OSError:
+            # As Linux does: the pages count as clean now, and the next sync will not write them.
+            inode.changes.clear()
+            raise
         self._disk.syncs += 1
         inode.sync()
 

@@ -10,9 +10,8 @@ from racos.storage.log import Log, LogError, Replayed
 from racos.storage.mark import MARK_NAME
 from racos.storage.memdisk import MemDisk
 from racos.storage.record import HEAD_BYTES, SEGMENT_HEADER_BYTES
-from tests.storage.test_log import CLUSTER, MEMBER, commit, open_log
+from tests.storage.test_log import CLUSTER, FIRST, MEMBER, commit, open_log
 
-FIRST = f"{1:016x}.log"
 SECOND = f"{2:016x}.log"
 BLOB = bytes(range(1, 25))
 
@@ -82,6 +81,15 @@ def test_without_the_mark_the_last_batch_counts_as_torn_and_the_log_goes_on() ->
         commit(log)
         log.close()
         assert [record.kind for record in open_log(disk)[1]] == [0, 1, 9]
+
+
+def test_a_record_written_again_at_the_place_of_another_is_damage() -> None:
+    disk, starts = three_batches(with_mark=False)
+    content = bytearray(disk.content(FIRST))
+    content[starts[1] : starts[2]] = content[starts[0] : starts[1]]  # a misdirected write
+    disk.overwrite(FIRST, bytes(content))
+    with pytest.raises(LogError, match="record 2 cannot be read"):
+        open_log(disk)
 
 
 def test_a_lying_or_damaged_mark_is_ignored_a_too_old_one_does_no_harm() -> None:

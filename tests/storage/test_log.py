@@ -15,6 +15,7 @@ from racos.storage.replay import Replayed
 
 MEMBER = 0xA1
 CLUSTER = 0xC1
+FIRST = f"{1:016x}.log"
 
 
 def open_log(disk: MemDisk, segment_bytes: int = 1 << 20) -> tuple[Log, list[Replayed]]:
@@ -92,7 +93,7 @@ def test_one_batch_takes_all_that_waits_and_syncs_once() -> None:
     assert log.take() is None  # one batch in flight at a time
     syncs = disk.syncs
     first.run()
-    assert log.done(first) == 1
+    assert log.done(first) == log.durable_sequence == 1
     assert commit(log) == 21
     assert disk.syncs == syncs + 2
     assert log.take() is None
@@ -123,19 +124,19 @@ def test_segments_rotate_between_records_and_large_records_get_their_own() -> No
 def test_many_segments_stay_readable_with_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("racos.storage.log._FILES_OPEN_MAX", 2)
     disk = MemDisk()
-    log, _ = open_log(disk, segment_bytes=600)
+    log, _ = open_log(disk, segment_bytes=800)
     appended: list[Appended] = []
-    for number in range(8):
-        appended.append(log.append(0, b"%d" % number * 50))
+    for number in range(9):
+        appended.append(log.append(0, b"%d" % number * 90))
         batch = log.take()
         assert batch is not None
         for old in appended:  # opens and closes files while the batch is in flight
             assert log.read(old.header)[:1] == b"%d" % (old.sequence - 1)
         batch.run()
         log.done(batch)
-    assert appended[-1].header.segment == 8
+    assert [each.header.segment for each in appended] == [1, 1, 2, 2, 3, 3, 4, 4, 5]
     log.close()
-    assert len(open_log(disk)[1]) == 8
+    assert len(open_log(disk)[1]) == 9
 
 
 @pytest.mark.parametrize("seed", range(150))
@@ -170,23 +171,50 @@ def half_run(disk: MemDisk, batch: Batch, source: random.Random) -> None:
         batch.run()
 
 
-def test_what_replay_showed_once_survives_a_power_loss_right_after() -> None:
-    # The records were written but never synced; a killed process leaves them in the kernel's cache.
-    disk = MemDisk(random.Random(4))
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("failure", ["killed before the sync", "sync failed"])
+def test_what_replay_showed_once_survives_a_power_loss_right_after(seed: int, failure: str) -> None:
+    # Either way the kernel still shows the records; after a failed sync it even calls them clean.
+    disk = MemDisk(random.Random(seed))
     log, _ = open_log(disk)
     log.append(1, b"promised", [bytes(2000)])
     commit(log)
     log.append(1, b"only written", [bytes(2000)])
     batch = log.take()
     assert batch is not None
-    disk.fail_after(1, OSError(errno.EIO, "killed before the sync"))
-    with pytest.raises(OSError, match="killed"):
+    synced = disk.content(FIRST)
+    if failure == "sync failed":
+        disk.fail_after(1, OSError(errno.EIO, failure))
+        with pytest.raises(OSError, match=failure):
+            batch.run()
+        disk.fail_after(None, None)
+    else:
         batch.run()
-    disk.fail_after(None, None)
+        written = disk.content(FIRST)
+        disk.overwrite(FIRST, synced)
+        disk.open(FIRST).write(written, 0)
     _, records = open_log(disk)
     assert len(records) == 2
     disk.crash()
     assert len(open_log(disk)[1]) == 2
+
+
+def test_small_batches_find_zeros_written_ahead_in_each_segment() -> None:
+    disk = MemDisk()
+    log, _ = open_log(disk, segment_bytes=2 << 20)
+
+    def size_after(length: int) -> int:
+        segment = log.append(1, b"x", [bytes(length)]).blobs[0].segment
+        commit(log)
+        return len(disk.content(f"{segment:016x}.log"))
+
+    first = size_after(10)
+    assert first > 500_000
+    assert [size_after(1000) for _ in range(20)] == [first] * 20
+    large = size_after(1 << 20)  # writes itself only
+    assert large < (1 << 20) + 30_000
+    assert size_after(1 << 20) < large  # the next segment
+    assert size_after(10) == size_after(1000) > (1 << 20) + 500_000
 
 
 def test_a_failed_sync_is_raised_and_its_batch_never_becomes_durable() -> None:
