@@ -78,7 +78,7 @@ class Store:
             return self._apply_txn(command, loaded, want_result)
         if isinstance(command, DeleteRange):
             return self._apply_delete(command, want_result)
-        return self._apply_compact(command)
+        return self._apply_compact(command, want_result)
 
     def values_needed(self, command: Command) -> tuple[CodedValue, ...]:
         """Coded values whose bytes `apply` needs, for the state right before the command.
@@ -160,7 +160,7 @@ class Store:
         self._commit(run)
         return TxnResult(self.revision, path.succeeded, responses) if want_result else None
 
-    def _apply_compact(self, request: Compact) -> CompactResult:
+    def _apply_compact(self, request: Compact, want_result: bool) -> CompactResult | None:
         if request.revision <= self.compact_revision:
             raise Compacted(f"revision {request.revision} is not above {self.compact_revision}")
         if request.revision > self.revision:
@@ -169,7 +169,7 @@ class Store:
         compactor = Compactor(self._index, self._history, request.revision)
         while not compactor.step(_COMPACTION_KEYS_PER_STEP):
             pass
-        return CompactResult(self.revision)
+        return CompactResult(self.revision) if want_result else None
 
     def _commit(self, run: TxnRun) -> None:
         """Give the changes of a run their revision; a run without changes takes none."""
