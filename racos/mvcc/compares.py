@@ -46,11 +46,7 @@ def _holds(
     unknown: list[CodedValue],
 ) -> bool:
     """Whether one guard holds, taking unknown outcomes (added to `unknown`) as true."""
-    if compare.range_end:
-        kvs = index.slice(*index.span(compare.key, compare.range_end))
-    else:
-        kv = index.live.get(compare.key)
-        kvs = [] if kv is None else [kv]
+    kvs = index.select(compare.key, compare.range_end)
     if compare.target == CompareTarget.VALUE:
         # A missing key has no value, so even NOT_EQUAL fails on it.
         return bool(kvs) and all(_value_holds(compare, kv.value, loaded, unknown) for kv in kvs)
