@@ -96,6 +96,11 @@ class KeyIndex:
             return start, len(self._keys)
         return start, max(start, self._keys.bisect_left(range_end))
 
+    def names(self, start: int, stop: int, backwards: bool) -> Iterator[bytes]:
+        """Live keys at positions [start, stop), in order or from the end."""
+        names: Iterator[bytes] = self._keys.islice(start, stop, backwards)
+        return names
+
     def slice(self, start: int, stop: int) -> list[KeyValue]:
         """Present versions of the live keys at positions [start, stop)."""
         live = self.live

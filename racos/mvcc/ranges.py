@@ -13,7 +13,9 @@ from operator import itemgetter
 from typing import Any
 
 from racos.mvcc.command import KeyValue, Range, RangeResult, SortOrder, SortTarget
+from racos.mvcc.history import History
 from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.rewind import RewoundRange
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], Any]] = {
     SortTarget.VERSION: itemgetter(KeyValue._fields.index("version")),
@@ -23,18 +25,18 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], Any]] = {
 }
 
 
-def evaluate(index: KeyIndex, request: Range, current: int, at: int) -> RangeResult:
+def evaluate(
+    index: KeyIndex, request: Range, current: int, at: int, history: History | None = None
+) -> RangeResult:
     """Answer `request` with header revision `current`.
 
     `at` is the old revision to read, already checked to be readable, or 0 for the present state.
+    `history`, if it is complete up to the present state, makes reads at recent revisions cheap.
     """
     if not request.range_end:
         return _evaluate_key(index, request, current, at)
     if at:
-        kvs = index.scan(request.key, request.range_end, at)
-        count = len(kvs)
-        start, stop = _fetch_window(request, 0, count)
-        kvs = kvs[start:stop]
+        count, kvs = _fetch_past(index, request, at, history)
     else:
         first, last = index.span(request.key, request.range_end)
         count = last - first
@@ -67,6 +69,22 @@ def _evaluate_key(index: KeyIndex, request: Range, current: int, at: int) -> Ran
     if request.keys_only:
         kv = _without_value(kv)
     return RangeResult(current, (kv,), 1, False)
+
+
+def _fetch_past(
+    index: KeyIndex, request: Range, at: int, history: History | None
+) -> tuple[int, list[KeyValue]]:
+    """Count at an old revision, and the versions fetched: by undoing changes if they are fewer than
+    the keys to scan."""
+    if history is not None:
+        first, last = index.span(request.key, request.range_end)
+        changed = history.changed_since(at, last - first)
+        if changed is not None:
+            past = RewoundRange(index, request.key, request.range_end, at, changed)
+            return past.count, past.slice(*_fetch_window(request, 0, past.count))
+    kvs = index.scan(request.key, request.range_end, at)
+    start, stop = _fetch_window(request, 0, len(kvs))
+    return len(kvs), kvs[start:stop]
 
 
 def _fetch_window(request: Range, first: int, last: int) -> tuple[int, int]:

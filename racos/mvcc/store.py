@@ -95,7 +95,7 @@ class Store:
         if wanted <= 0 or wanted == self.revision:
             return evaluate(self._index, request, self.revision, 0)
         self._check_readable(wanted)
-        return evaluate(self._index, request, self.revision, wanted)
+        return evaluate(self._index, request, self.revision, wanted, self._history)
 
     def read_txn(self, txn: Txn, loaded: Mapping[CodedValue, bytes] = _NOTHING_LOADED) -> TxnResult:
         """Evaluate a transaction that only reads (ValueError otherwise). Raises as `range`.
@@ -110,7 +110,7 @@ class Store:
         return TxnResult(self.revision, path.succeeded, responses)
 
     def count(self, key: bytes, range_end: bytes = b"", revision: int = 0) -> int:
-        """Number of keys in a range: O(log n) now, O(n) at an old revision. Raises as `range`."""
+        """Number of keys in a range: O(log n) now, O(changes since) before. Raises as `range`."""
         return self.range(Range(key, range_end, revision=revision, count_only=True)).count
 
     def history(self, start: int, end: int) -> Iterator[tuple[int, Sequence[Event]]]:

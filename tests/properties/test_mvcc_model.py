@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -16,6 +17,8 @@ from racos.mvcc.store import Store
 from tests.mvcc import strategies
 from tests.mvcc.coded import load, plain_command, plain_event, plain_result
 from tests.mvcc.model import Model
+
+pytestmark = pytest.mark.slow
 
 
 class StoreAgainstModel(RuleBasedStateMachine):
