@@ -45,7 +45,7 @@ class RewoundRange:
         self.count = self._span[1] - self._span[0] - born + len(self._gone)
 
     def slice(self, start: int, stop: int) -> list[KeyValue]:
-        """Positions [start, stop) in key order; the slice must begin or end where the range does."""
+        """Positions [start, stop) in key order; they must begin or end where the range does."""
         assert start == 0 or stop == self.count
         backwards = start > 0
         gone = reversed(self._gone) if backwards else iter(self._gone)
