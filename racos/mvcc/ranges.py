@@ -118,7 +118,7 @@ def _arrange(request: Range, current: int, count: int, kvs: list[KeyValue]) -> R
 
 
 def _sort(request: Range, kvs: list[KeyValue]) -> list[KeyValue]:
-    """Order `kvs`, which are in key order, in place; an order or target not known sorts nothing."""
+    """Order `kvs`, which are in key order, in place. A target not known counts as KEY."""
     descending = request.sort_order == SortOrder.DESCEND
     sort_key = _SORT_KEYS.get(request.sort_target)
     if sort_key is not None:
