@@ -103,6 +103,7 @@ PUT, DELETE = Put(b"k"), DeleteRange(b"k")
         ([PUT, DELETE, Put(b"x")], [4], []),  # and one below goes
         ([PUT, DELETE, Put(b"x")], [3, 4], []),  # also if it had stayed before
         ([PUT, DELETE, Put(b"x"), PUT], [3, 4], [(5, 1)]),
+        ([PUT, Put(b"x"), PUT], [3, 4], [(4, 2)]),  # superseded exactly at the revision
         ([PUT, PUT, DELETE, PUT, PUT], [2, 5], [(5, 1), (6, 2)]),
     ],
 )
