@@ -23,6 +23,13 @@ _NUMBERS: dict[int, Callable[[KeyValue], int]] = {
     CompareTarget.LEASE: attrgetter("lease"),
 }
 
+_SATISFYING_ORDERS: dict[int, tuple[int, ...]] = {
+    CompareResult.EQUAL: (0,),
+    CompareResult.GREATER: (1,),
+    CompareResult.LESS: (-1,),
+    CompareResult.NOT_EQUAL: (-1, 1),
+}
+
 
 def holds_all(
     index: KeyIndex,
@@ -91,13 +98,5 @@ def _coded_holds(
 
 def _verdict(result: int, order: int) -> bool:
     """Whether `order` (-1, 0 or 1: actual against operand) satisfies the wanted result."""
-    match result:
-        case CompareResult.EQUAL:
-            return order == 0
-        case CompareResult.NOT_EQUAL:
-            return order != 0
-        case CompareResult.GREATER:
-            return order > 0
-        case CompareResult.LESS:
-            return order < 0
-    return True  # etcd lets a result it does not know pass
+    wanted = _SATISFYING_ORDERS.get(result)
+    return wanted is None or order in wanted  # etcd lets a result it does not know pass

@@ -37,6 +37,7 @@ from racos.mvcc.txn import (
     check_ranges,
     choose_path,
     is_read_only,
+    leaves_of,
     values_needed,
 )
 from racos.mvcc.writes import check_lease, check_previous, write_put
@@ -105,7 +106,7 @@ class Store:
         if not is_read_only(txn):
             raise ValueError("read_txn takes transactions of ranges only")
         path = choose_path(self._index, txn, loaded)
-        check_ranges(path, self.revision, self.compact_revision)
+        check_ranges(leaves_of(path), self.revision, self.compact_revision)
         responses = TxnRun(self._index, self.revision, True).run(path)
         return TxnResult(self.revision, path.succeeded, responses)
 
@@ -153,8 +154,9 @@ class Store:
         self, txn: Txn, loaded: Mapping[CodedValue, bytes], want_result: bool
     ) -> TxnResult | None:
         path = choose_path(self._index, txn, loaded)
-        check_puts(path, self._index, self._leases)
-        check_ranges(path, self.revision, self.compact_revision)
+        leaves = leaves_of(path)
+        check_puts(leaves, self._index, self._leases)
+        check_ranges(leaves, self.revision, self.compact_revision)
         run = TxnRun(self._index, self.revision, want_result)
         responses = run.run(path)
         self._commit(run)

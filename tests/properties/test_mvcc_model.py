@@ -54,14 +54,16 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def compact_near(self, back: int) -> None:
         self.apply(Compact(self.model.revision - back))
 
-    @rule(request=strategies.ranges)
-    def read(self, request: Range) -> None:
-        self.compare(lambda: self.store.range(request), lambda: self.model.range(request))
+    @rule(requests=st.lists(strategies.ranges, min_size=1, max_size=4))
+    def read(self, requests: list[Range]) -> None:
+        for request in requests:
+            self.compare_range(request)
 
-    @rule(request=strategies.unfiltered, back=st.integers(0, 4))
-    def read_near(self, request: Range, back: int) -> None:
-        request = request._replace(revision=max(1, self.model.revision - back))
-        self.compare(lambda: self.store.range(request), lambda: self.model.range(request))
+    @rule(requests=st.lists(strategies.ranges, min_size=1, max_size=4), back=st.integers(0, 4))
+    def read_near(self, requests: list[Range], back: int) -> None:
+        revision = max(1, self.model.revision - back)
+        for request in requests:
+            self.compare_range(request._replace(revision=revision))
 
     @rule(txn=strategies.read_txns)
     def read_txn(self, txn: Txn) -> None:
@@ -107,6 +109,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
             lambda: self.model.apply(simple),
         )
         assert isinstance(quietly, type) == isinstance(result, type)
+
+    def compare_range(self, request: Range) -> None:
+        self.compare(lambda: self.store.range(request), lambda: self.model.range(request))
 
     def compare(self, ours: Callable[[], Any], theirs: Callable[[], Any]) -> object:
         result = outcome(ours)
