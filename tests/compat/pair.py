@@ -74,6 +74,10 @@ def _walk(message: Message, by: int, *, forget: bool) -> None:
             setattr(message, field.name, 1)
 
 
+def _failure(error: Any) -> Failure:  # grpc raises an RpcError that is a Call too: no type says so
+    return Failure(error.code().name, error.details() or "")
+
+
 class Server:
     """One server, with the revision at which the scenario began."""
 
@@ -88,6 +92,7 @@ class Server:
         everything = pb.DeleteRangeRequest(key=b"\0", range_end=b"\0")
         self._send("/etcdserverpb.KV/DeleteRange", everything)
         answer = self._send("/etcdserverpb.KV/Put", pb.PutRequest(key=b"\0begin"))
+        assert isinstance(answer, pb.PutResponse)
         self._send("/etcdserverpb.KV/DeleteRange", pb.DeleteRangeRequest(key=b"\0begin"))
         self.base = answer.header.revision + 1
 
@@ -95,10 +100,10 @@ class Server:
         try:
             answer = self._send(path, shifted(request, self.base))
         except grpc.RpcError as error:
-            return Failure(error.code().name, error.details())  # type: ignore[attr-defined]
+            return _failure(error)
         return plain(answer, self.base)
 
-    def _send(self, path: str, request: Message) -> Any:
+    def _send(self, path: str, request: Message) -> Message:
         if path not in self._calls:
             response = _RESPONSES[path]
             self._calls[path] = self.channel.unary_unary(
@@ -106,7 +111,8 @@ class Server:
                 request_serializer=type(request).SerializeToString,
                 response_deserializer=response.FromString,
             )
-        return self._calls[path](request, timeout=PATIENCE_S)
+        answer: Message = self._calls[path](request, timeout=PATIENCE_S)
+        return answer
 
 
 class Pair:
@@ -170,7 +176,7 @@ class WatchStream:
         return plain(self._answers.get(timeout=PATIENCE_S), self._base)
 
     def close(self) -> None:
-        self._call.cancel()
+        self._call.cancel()  # type: ignore[no-untyped-call]
         self._requests.put(None)
         self._reader.join(PATIENCE_S)
 

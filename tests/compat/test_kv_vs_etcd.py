@@ -137,7 +137,7 @@ def test_revisions_and_compaction(pair: Pair) -> None:
 
 def compares(**operand: Any) -> list[pb.Compare]:
     return [
-        pb.Compare(key=key, range_end=end, result=result, target=target, **operand)  # type: ignore[arg-type]
+        pb.Compare(key=key, range_end=end, result=result, target=target, **operand)
         for key, end in ((b"a", b""), (b"none", b""), (b"a", b"c"), (b"x", b"z"), (b"b", b"a"))
         for result in (*range(4), 7)
         for target in (*range(5), 9)

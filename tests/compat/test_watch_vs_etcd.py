@@ -13,10 +13,13 @@ from __future__ import annotations
 import pytest
 
 from etcdshim.pb import rpc_pb2 as pb
-from tests.compat.pair import Pair
-from tests.compat.requests import delete_op, put_op
+from tests.compat.pair import Pair, WatchPair, WatchStream
+from tests.compat.requests import KEYS, Generator, delete_op, put_op
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+_LAST = b"\xff\xff\xff"
+_SPANS = ((b"a", b""), (b"a", b"b"), (b"a", _LAST), (b"", _LAST), (b"\xff", b""), (b"b", b"b\xff"))
 
 
 def cancel(watch_id: int) -> pb.WatchCancelRequest:
@@ -41,20 +44,18 @@ def test_ids_and_refusals(pair: Pair) -> None:
 
 @pytest.mark.parametrize(
     ("key", "end"),
-    [(b"a", b""), (b"a", b"b"), (b"a", b"\0"), (b"", b"\0"), (b"", b""), (b"\0", b"b")],
+    [(b"a", b""), (b"a", b"b"), (b"a", _LAST), (b"", _LAST), (b"", b""), (b"\0", b"b")],
 )
 def test_live_events_of_a_span(pair: Pair, key: bytes, end: bytes) -> None:
-    sentinel = b"\xff\xff"
     with pair.watch() as watch:
         watch.create(key=key, range_end=end)
-        watch.create(key=sentinel)
+        watch.create(key=_LAST)
         for name in (b"\0", b"a", b"aa", b"b"):
             pair.put(key=name, value=name)
             pair.delete(key=name)
         pair.delete(key=b"none")
-        pair.put(key=sentinel)
-        while not any(event.kv.key == sentinel for event in watch.next().events):
-            pass
+        end_with_last(pair)
+        assert_same_events(watch)
 
 
 @pytest.mark.parametrize("prev_kv", [False, True])
@@ -176,3 +177,61 @@ def test_fragments(pair: Pair, fragment: bool) -> None:
             parts.append(watch.next())
         assert len(parts) == (2 if fragment else 1)
         assert sum(len(part.events) for part in parts) == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_writes_seen_live_by_many_watchers(pair: Pair, seed: int) -> None:
+    with pair.watch() as watch:
+        for number, (key, end) in enumerate(_SPANS):
+            watch.create(key=key, range_end=end, prev_kv=number % 2 == 0, filters=[number % 3])
+        watch.create(key=_LAST)
+        write_randomly(pair, seed)
+        end_with_last(pair)
+        assert_same_events(watch)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_writes_replayed_from_any_revision(pair: Pair, seed: int) -> None:
+    starts = (1, 5, 20)
+    with pair.watch() as watch:
+        write_randomly(pair, seed)
+        for number, key in enumerate((*KEYS[1:], _LAST)):
+            end = (b"\0", _LAST + b"\0")[number % 2]
+            create = pb.WatchCreateRequest(key=key, range_end=end, prev_kv=number % 2 == 1)
+            create.start_revision = starts[number % 3]
+            watch.send(create_request=create)
+        end_with_last(pair)
+        assert_same_events(watch, watchers=len(KEYS))
+
+
+def write_randomly(pair: Pair, seed: int) -> None:
+    generator = Generator(seed)
+    for _ in range(150):
+        path, request = generator.call()
+        if not path.endswith("Compact"):
+            generator.note(pair.call(path, request))
+
+
+def end_with_last(pair: Pair) -> None:
+    """Two writes of the last key: who has seen the second has been sent all before the first."""
+    pair.put(key=_LAST, value=b"first")
+    pair.put(key=_LAST, value=b"second")
+
+
+def assert_same_events(watch: WatchPair, watchers: int = 1) -> None:
+    expected = events_by_watcher(watch.etcd, watchers)
+    assert expected == events_by_watcher(watch.ours, watchers)
+    assert expected
+
+
+def events_by_watcher(stream: WatchStream, watchers: int) -> dict[int, list[bytes]]:
+    """The events of each watcher, however batched, until so many watchers have seen the last."""
+    seen: dict[int, list[bytes]] = {}
+    while watchers:
+        answer = stream.next()
+        for event in answer.events:
+            if event.kv.key != _LAST:
+                seen.setdefault(answer.watch_id, []).append(event.SerializeToString())
+            elif event.kv.value == b"second":
+                watchers -= 1
+    return seen
