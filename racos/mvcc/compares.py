@@ -23,6 +23,13 @@ _NUMBERS: dict[int, Callable[[KeyValue], int]] = {
     CompareTarget.LEASE: attrgetter("lease"),
 }
 
+_SATISFYING_ORDERS: dict[int, tuple[int, ...]] = {
+    CompareResult.EQUAL: (0,),
+    CompareResult.GREATER: (1,),
+    CompareResult.LESS: (-1,),
+    CompareResult.NOT_EQUAL: (-1, 1),
+}
+
 
 def holds_all(
     index: KeyIndex,
@@ -46,11 +53,7 @@ def _holds(
     unknown: list[CodedValue],
 ) -> bool:
     """Whether one guard holds, taking unknown outcomes (added to `unknown`) as true."""
-    if compare.range_end:
-        kvs = index.slice(*index.span(compare.key, compare.range_end))
-    else:
-        kv = index.live.get(compare.key)
-        kvs = [] if kv is None else [kv]
+    kvs = index.select(compare.key, compare.range_end)
     if compare.target == CompareTarget.VALUE:
         # A missing key has no value, so even NOT_EQUAL fails on it.
         return bool(kvs) and all(_value_holds(compare, kv.value, loaded, unknown) for kv in kvs)
@@ -95,13 +98,5 @@ def _coded_holds(
 
 def _verdict(result: int, order: int) -> bool:
     """Whether `order` (-1, 0 or 1: actual against operand) satisfies the wanted result."""
-    match result:
-        case CompareResult.EQUAL:
-            return order == 0
-        case CompareResult.NOT_EQUAL:
-            return order != 0
-        case CompareResult.GREATER:
-            return order > 0
-        case CompareResult.LESS:
-            return order < 0
-    return True  # etcd lets a result it does not know pass
+    wanted = _SATISFYING_ORDERS.get(result)
+    return wanted is None or order in wanted  # etcd lets a result it does not know pass

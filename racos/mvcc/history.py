@@ -49,6 +49,18 @@ class History:
             return (entry,)
         return entry
 
+    def changed_since(self, revision: int, changes_max: int) -> set[bytes] | None:
+        """Keys changed above `revision`, or None where that takes a look at too many changes."""
+        newest = self._first + len(self._entries) - 1
+        if newest - revision > changes_max:
+            return None
+        changed: set[bytes] = set()
+        for later in range(revision + 1, newest + 1):
+            changed.update([event.kv.key for event in self.events(later)])
+            if len(changed) > changes_max:
+                return None
+        return changed
+
     def give_up(self, revision: int) -> None:
         """Free one entry's memory; `trim` takes the empty places away."""
         self._entries[revision - self._first] = None

@@ -52,14 +52,10 @@ class KeyIndex:
 
     def delete(self, key: bytes, range_end: bytes, revision: int) -> list[Event]:
         """Kill every live key of the range at `revision`; returns the events, in key order."""
-        start, stop = self.span(key, range_end)
         events = [
             Event(True, KeyValue(kv.key, 0, revision, 0, b"", 0), kv)
-            for kv in self.slice(start, stop)
+            for kv in self.select(key, range_end)
         ]
-        if not events:
-            return events
-        del self._keys[start:stop]
         for event in events:
             name = event.kv.key
             versions = (self.live.pop(name), event.kv)
@@ -68,7 +64,13 @@ class KeyIndex:
                 self.past[name] = [*versions]
             else:
                 past += versions
-        self._dead.update([event.kv.key for event in events])
+        if len(events) == 1:  # cheaper than the slices, and what most deletes are
+            self._keys.remove(events[0].kv.key)
+            self._dead.add(events[0].kv.key)
+        elif events:
+            start, stop = self.span(key, range_end)
+            del self._keys[start:stop]
+            self._dead.update([event.kv.key for event in events])
         return events
 
     def at(self, key: bytes, revision: int) -> KeyValue | None:
@@ -85,18 +87,31 @@ class KeyIndex:
         return past[place - 1]
 
     def span(self, key: bytes, range_end: bytes) -> tuple[int, int]:
-        """Positions [start, stop) of the range among the live keys, in O(log n); start <= stop."""
+        """Positions [start, stop) among the live keys of a range with an end; O(log n).
+
+        An end below the key makes an empty range: start == stop.
+        """
         start: int = self._keys.bisect_left(key)
-        if not range_end:
-            return start, start + (key in self.live)
         if range_end == FROM_KEY:
             return start, len(self._keys)
         return start, max(start, self._keys.bisect_left(range_end))
+
+    def names(self, start: int, stop: int, backwards: bool) -> Iterator[bytes]:
+        """Live keys at positions [start, stop), in order or from the end."""
+        names: Iterator[bytes] = self._keys.islice(start, stop, backwards)
+        return names
 
     def slice(self, start: int, stop: int) -> list[KeyValue]:
         """Present versions of the live keys at positions [start, stop)."""
         live = self.live
         return [live[key] for key in self._keys.islice(start, stop)]
+
+    def select(self, key: bytes, range_end: bytes) -> list[KeyValue]:
+        """Present versions of all live keys of the range, in key order."""
+        if not range_end:
+            kv = self.live.get(key)
+            return [] if kv is None else [kv]
+        return self.slice(*self.span(key, range_end))
 
     def scan(self, key: bytes, range_end: bytes, revision: int) -> list[KeyValue]:
         """The range as it was at an old `revision`, in key order; O(keys in range)."""

@@ -13,7 +13,9 @@ from operator import itemgetter
 from typing import Any
 
 from racos.mvcc.command import KeyValue, Range, RangeResult, SortOrder, SortTarget
+from racos.mvcc.history import History
 from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.rewind import RewoundRange
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], Any]] = {
     SortTarget.VERSION: itemgetter(KeyValue._fields.index("version")),
@@ -23,18 +25,18 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], Any]] = {
 }
 
 
-def evaluate(index: KeyIndex, request: Range, current: int, at: int) -> RangeResult:
+def evaluate(
+    index: KeyIndex, request: Range, current: int, at: int, history: History | None = None
+) -> RangeResult:
     """Answer `request` with header revision `current`.
 
     `at` is the old revision to read, already checked to be readable, or 0 for the present state.
+    `history`, if it is complete up to the present state, makes reads at recent revisions cheap.
     """
     if not request.range_end:
         return _evaluate_key(index, request, current, at)
     if at:
-        kvs = index.scan(request.key, request.range_end, at)
-        count = len(kvs)
-        start, stop = _fetch_window(request, 0, count)
-        kvs = kvs[start:stop]
+        count, kvs = _fetch_past(index, request, at, history)
     else:
         first, last = index.span(request.key, request.range_end)
         count = last - first
@@ -69,6 +71,22 @@ def _evaluate_key(index: KeyIndex, request: Range, current: int, at: int) -> Ran
     return RangeResult(current, (kv,), 1, False)
 
 
+def _fetch_past(
+    index: KeyIndex, request: Range, at: int, history: History | None
+) -> tuple[int, list[KeyValue]]:
+    """Count at an old revision, and the versions fetched: by undoing changes if they are fewer than
+    the keys to scan."""
+    if history is not None:
+        first, last = index.span(request.key, request.range_end)
+        changed = history.changed_since(at, last - first)
+        if changed is not None:
+            past = RewoundRange(index, request.key, request.range_end, at, changed)
+            return past.count, past.slice(*_fetch_window(request, 0, past.count))
+    kvs = index.scan(request.key, request.range_end, at)
+    start, stop = _fetch_window(request, 0, len(kvs))
+    return len(kvs), kvs[start:stop]
+
+
 def _fetch_window(request: Range, first: int, last: int) -> tuple[int, int]:
     """The part of positions [first, last) that must be fetched: one key more than the limit, if the
     limit may be applied before filters and sorting, because the extra key tells `more`."""
@@ -100,7 +118,7 @@ def _arrange(request: Range, current: int, count: int, kvs: list[KeyValue]) -> R
 
 
 def _sort(request: Range, kvs: list[KeyValue]) -> list[KeyValue]:
-    """Order `kvs`, which are in key order, in place; an order or target not known sorts nothing."""
+    """Order `kvs`, which are in key order, in place. A target not known counts as KEY."""
     descending = request.sort_order == SortOrder.DESCEND
     sort_key = _SORT_KEYS.get(request.sort_target)
     if sort_key is not None:

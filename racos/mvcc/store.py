@@ -37,6 +37,7 @@ from racos.mvcc.txn import (
     check_ranges,
     choose_path,
     is_read_only,
+    leaves_of,
     values_needed,
 )
 from racos.mvcc.writes import check_lease, check_previous, write_put
@@ -78,7 +79,7 @@ class Store:
             return self._apply_txn(command, loaded, want_result)
         if isinstance(command, DeleteRange):
             return self._apply_delete(command, want_result)
-        return self._apply_compact(command)
+        return self._apply_compact(command, want_result)
 
     def values_needed(self, command: Command) -> tuple[CodedValue, ...]:
         """Coded values whose bytes `apply` needs, for the state right before the command.
@@ -95,7 +96,7 @@ class Store:
         if wanted <= 0 or wanted == self.revision:
             return evaluate(self._index, request, self.revision, 0)
         self._check_readable(wanted)
-        return evaluate(self._index, request, self.revision, wanted)
+        return evaluate(self._index, request, self.revision, wanted, self._history)
 
     def read_txn(self, txn: Txn, loaded: Mapping[CodedValue, bytes] = _NOTHING_LOADED) -> TxnResult:
         """Evaluate a transaction that only reads (ValueError otherwise). Raises as `range`.
@@ -105,12 +106,12 @@ class Store:
         if not is_read_only(txn):
             raise ValueError("read_txn takes transactions of ranges only")
         path = choose_path(self._index, txn, loaded)
-        check_ranges(path, self.revision, self.compact_revision)
+        check_ranges(leaves_of(path), self.revision, self.compact_revision)
         responses = TxnRun(self._index, self.revision, True).run(path)
         return TxnResult(self.revision, path.succeeded, responses)
 
     def count(self, key: bytes, range_end: bytes = b"", revision: int = 0) -> int:
-        """Number of keys in a range: O(log n) now, O(n) at an old revision. Raises as `range`."""
+        """Number of keys in a range: O(log n) now, O(changes since) before. Raises as `range`."""
         return self.range(Range(key, range_end, revision=revision, count_only=True)).count
 
     def history(self, start: int, end: int) -> Iterator[tuple[int, Sequence[Event]]]:
@@ -153,14 +154,15 @@ class Store:
         self, txn: Txn, loaded: Mapping[CodedValue, bytes], want_result: bool
     ) -> TxnResult | None:
         path = choose_path(self._index, txn, loaded)
-        check_puts(path, self._index, self._leases)
-        check_ranges(path, self.revision, self.compact_revision)
+        leaves = leaves_of(path)
+        check_puts(leaves, self._index, self._leases)
+        check_ranges(leaves, self.revision, self.compact_revision)
         run = TxnRun(self._index, self.revision, want_result)
         responses = run.run(path)
         self._commit(run)
         return TxnResult(self.revision, path.succeeded, responses) if want_result else None
 
-    def _apply_compact(self, request: Compact) -> CompactResult:
+    def _apply_compact(self, request: Compact, want_result: bool) -> CompactResult | None:
         if request.revision <= self.compact_revision:
             raise Compacted(f"revision {request.revision} is not above {self.compact_revision}")
         if request.revision > self.revision:
@@ -169,7 +171,7 @@ class Store:
         compactor = Compactor(self._index, self._history, request.revision)
         while not compactor.step(_COMPACTION_KEYS_PER_STEP):
             pass
-        return CompactResult(self.revision)
+        return CompactResult(self.revision) if want_result else None
 
     def _commit(self, run: TxnRun) -> None:
         """Give the changes of a run their revision; a run without changes takes none."""

@@ -7,7 +7,7 @@ before ranges as in etcd; only then does anything change, so nothing ever needs 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from racos.mvcc.command import (
@@ -45,13 +45,11 @@ def choose_path(index: KeyIndex, txn: Txn, loaded: Mapping[CodedValue, bytes]) -
     succeeded = holds_all(index, txn.compare, loaded, missing)
     assert succeeded is not None, f"{len(missing)} values that guards need were not loaded"
     operations = txn.success if succeeded else txn.failure
-    return Path(
-        succeeded,
-        tuple(
-            choose_path(index, operation, loaded) if isinstance(operation, Txn) else operation
-            for operation in operations
-        ),
-    )
+    chosen = [
+        choose_path(index, operation, loaded) if isinstance(operation, Txn) else operation
+        for operation in operations
+    ]
+    return Path(succeeded, tuple(chosen))
 
 
 def values_needed(index: KeyIndex, txn: Txn) -> list[CodedValue]:
@@ -67,21 +65,32 @@ def values_needed(index: KeyIndex, txn: Txn) -> list[CodedValue]:
     return missing
 
 
-def check_puts(path: Path, index: KeyIndex, leases: Container[int]) -> None:
+def leaves_of(path: Path) -> list[Leaf]:
+    """All operations that will run, in order, those of nested transactions in their place."""
+    leaves: list[Leaf] = []
+    for operation in path.operations:
+        if isinstance(operation, Path):
+            leaves += leaves_of(operation)
+        else:
+            leaves.append(operation)
+    return leaves
+
+
+def check_puts(leaves: Sequence[Leaf], index: KeyIndex, leases: Container[int]) -> None:
     """Raise KeyNotFound or LeaseNotFound for the first put that cannot be done."""
-    for operation in _leaves(path):
+    for operation in leaves:
         if isinstance(operation, Put):
             check_previous(operation, index.live)
             check_lease(operation, leases)
 
 
-def check_ranges(path: Path, revision: int, compact_revision: int) -> None:
+def check_ranges(leaves: Sequence[Leaf], revision: int, compact_revision: int) -> None:
     """Raise Compacted or FutureRevision for the first range at a revision that cannot be read.
 
     Unlike a plain range, a negative revision is compared too, and is below any compaction (etcd's
     quirk).
     """
-    for operation in _leaves(path):
+    for operation in leaves:
         if isinstance(operation, Range) and operation.revision != 0:
             if operation.revision > revision:
                 raise FutureRevision(f"revision {operation.revision} is above {revision}")
@@ -150,11 +159,3 @@ class TxnRun:
         """Read with the transaction's own earlier changes, unless an older revision is named."""
         at = request.revision if 0 < request.revision < self.revision else 0
         return evaluate(self._index, request, self.revision, at)
-
-
-def _leaves(path: Path) -> Iterator[Leaf]:
-    for operation in path.operations:
-        if isinstance(operation, Path):
-            yield from _leaves(operation)
-        else:
-            yield operation
