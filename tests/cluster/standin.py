@@ -1,0 +1,24 @@
+"""Clusters of stand-in nodes: real processes that start in milliseconds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cluster.spec import NodeSpec
+from cluster.supervisor import Supervisor
+
+_NODE = Path(__file__).with_name("standin_node.py")
+
+
+class StandInCluster(Supervisor):
+    system = "standin"
+    ready_path = "/readyz"
+
+    def command(self, node: NodeSpec) -> list[str]:
+        return standin_command(self, node)
+
+
+def standin_command(cluster: Supervisor, node: NodeSpec) -> list[str]:
+    flags = cluster.spec.node_flags(node, cluster.data_path(node.name))
+    return [sys.executable, "-I", "-S", str(_NODE), *flags]
