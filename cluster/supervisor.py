@@ -128,7 +128,7 @@ class Supervisor:
 
     def state(self, name: str) -> State:
         process = self._processes.get(self._node(name).name)
-        return State.GONE if process is None else process.state
+        return State.GONE if process is None else process.state()
 
     def log_path(self, name: str) -> Path:
         return self.directory / f"{self._node(name).name}.log"
@@ -312,7 +312,7 @@ def _check_ports(node: NodeSpec) -> None:
 
 
 def _stop(processes: Iterable[Process], timeout: float) -> None:
-    alive = [process for process in processes if process.state is not State.GONE]
+    alive = [process for process in processes if process.state() is not State.GONE]
     for process in alive:
         process.signal(signal.SIGTERM)
         process.signal(signal.SIGCONT)  # a paused process would never see the first
