@@ -19,7 +19,7 @@ from etcdshim.backend import BackendStatus, MemberInfo
 from etcdshim.http import HttpApp
 from etcdshim.limits import GRPC_OVERHEAD_BYTES, Limits
 from etcdshim.listen import serve
-from etcdshim.maintenance import SERVER_VERSION, STORAGE_VERSION
+from etcdshim.maintenance import STORAGE_VERSION, VERSION
 from etcdshim.services import Services
 from racos import __version__
 from racos.mvcc.command import (
@@ -94,7 +94,9 @@ class NodeBackend:
 
     def members(self) -> Sequence[MemberInfo]:
         return [
-            MemberInfo(member.id, member.name, member.peer_urls, self._node.client_urls(lane), False)
+            MemberInfo(
+                member.id, member.name, member.peer_urls, self._node.client_urls(lane), False
+            )
             for lane, member in enumerate(self._node.identity.members)
         ]
 
@@ -118,7 +120,7 @@ class NodeHealth:
 
     def versions(self) -> Mapping[str, str]:
         return {
-            "etcdserver": SERVER_VERSION,
+            "etcdserver": VERSION,
             "etcdcluster": STORAGE_VERSION,
             "storage": STORAGE_VERSION,
         }

@@ -1,4 +1,6 @@
-"""The thread that writes and syncs the log: one batch at a time, no GIL held while the kernel works."""
+"""The thread that writes and syncs the log: one batch at a time, no GIL held while the kernel
+works.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from racos.storage.log import Batch
 
 
 class ThreadFlusher:
-    """Implements the driver's Flusher on an event loop. A failed batch is final: `failed` is told."""
+    """The driver's Flusher on an event loop. A failed batch is final: `failed` is told."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """One replica as part of a process: the driver on an event loop, with its peers, disk and clock.
 
-Inputs (frames, calls, finished syncs) only note what came and schedule one turn of the driver; a turn
-handles everything that gathered meanwhile. That is what makes batches, frames and syncs grow under load.
+Inputs (frames, calls, finished syncs) only note what came and schedule one turn of the driver; a
+turn handles everything that gathered meanwhile. That is what makes batches, frames and syncs grow
+under load.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class Statistics(NamedTuple):
 class Node:
     """Use as an async context manager: inside, it takes part in the cluster and answers.
 
-    Raises IdentityError, LogError or OSError with one clear line when it cannot start; nothing in the
-    data directory is changed then. `fatal` is called once with what makes going on impossible.
+    Raises IdentityError, LogError or OSError with one clear line when it cannot start; nothing in
+    the data directory is changed then. `fatal` is called once with what makes going on impossible.
     """
 
     def __init__(
@@ -221,7 +222,7 @@ class Node:
         for listener in tuple(self._listeners):
             listener(first, last)
 
-    # -- what the services ask (see etcdshim.backend) -----------------------------------------------
+    # -- what the services ask (see etcdshim.backend) ----------------------------------------------
 
     @property
     def revision(self) -> int:

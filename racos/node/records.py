@@ -33,8 +33,7 @@ LogRecord: TypeAlias = tuple[int, bytes, list[Buffer]]  # kind, header, blobs
 
 
 def encode(record: Record) -> LogRecord:
-    """How the log keeps a record. A batch's blobs: descriptor, then each stored fragment's values.
-    """
+    """How the log keeps a record. Blobs: descriptor, then each stored fragment's values."""
     if isinstance(record, PayRecord):
         return _encode_pay(record)
     if isinstance(record, StateRecord):
