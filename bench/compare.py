@@ -1,6 +1,6 @@
-"""Paired runs: the systems take turns under the same load, so that a drifting machine is fair to both.
+"""Paired runs: the systems take turns under one load, so that a drifting machine is fair to both.
 
-Each repetition starts a fresh cluster, warms it up, measures a window, stops it and removes its data.
+Each repetition starts a fresh cluster, warms it up, measures a window, and removes it all.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Plan:
 
     @property
     def call_timeout(self) -> float:
-        """When a client gives a call up: sooner in a fault run, as a client that wants to go on would."""
+        """Seconds until a client gives a call up: few in a fault run, when others can be asked."""
         if self.timeout is not None:
             return self.timeout
         return 1.0 if self.kill_after is not None else 10.0
@@ -93,8 +93,8 @@ class Progress(Protocol):
     def advance(self, seconds: float, rate: float) -> None:
         """So many seconds of load have passed; operations per second at present."""
 
-    def end(self) -> None:
-        """The measurement is over."""
+    def end(self, rate: float) -> None:
+        """The measurement is over, with so many operations per second."""
 
 
 def compare(plan: Plan, progress: Progress) -> Comparison:
@@ -119,7 +119,7 @@ def compare(plan: Plan, progress: Progress) -> Comparison:
                     except (ClusterError, OSError, TimeoutError) as error:
                         raise BenchError(f"{system}: {error}") from error
                     comparison.measurements.append(measurement)
-                    progress.end()
+                    progress.end(measurement.operations / measurement.seconds)
     return comparison
 
 
@@ -211,7 +211,7 @@ def _specs(plan: Plan, size: int, endpoints: Sequence[str]) -> list[Spec]:
 
 @contextmanager
 def _data_dir(plan: Plan) -> Iterator[Path]:
-    """The directory named in the plan, or a temporary one beside the user's work, on the real disk."""
+    """The directory named in the plan, or a temporary one in the working directory."""
     if plan.data_dir is not None:
         plan.data_dir.mkdir(parents=True, exist_ok=True)
         yield plan.data_dir

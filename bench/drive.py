@@ -1,4 +1,4 @@
-"""One measurement: start the workers, give them one window, watch the servers, collect the results."""
+"""One measurement: start workers, give them one window, watch the servers, collect the results."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ FRAME_SIZE_DEFAULT: Final = 16_384
 FRAME_HEADER_SIZE: Final = 9
 # A 24-bit length is no struct type: read as its high 16 and its low 8 bits.
 FRAME_HEADER: Final = struct.Struct(">HBBBL")
-# Distinct response blocks remembered; a `date` header adds one a second, so the table is cut now and then.
+# Distinct response blocks remembered; a `date` header adds one a second, so there is a bound.
 _BLOCKS_MAX: Final = 1024
 
 _ERROR_NAMES: Final = (
@@ -128,8 +128,8 @@ def _string(text: bytes) -> bytes:
 def request_blocks(path: str, authority: str) -> tuple[bytes, bytes]:
     """Header blocks of a gRPC call: for the first request of a connection, and for all that follow.
 
-    The first enters its fields into the peer's dynamic table, the others name them by index, which is
-    what any gRPC client's encoder ends up sending; so the servers' work is that of real traffic.
+    The first enters its fields into the peer's dynamic table, the others name them by index, as any
+    gRPC client's encoder ends up doing; so the servers' work is that of real traffic.
     """
     fields = (
         (b"\x44", path.encode()),  # :path is entry 4 of the static table
@@ -163,7 +163,9 @@ class ResponseBlocks:
                 _percent_decoded(fields.get("grpc-message", "")),
             )
         except ValueError as error:
-            raise ProtocolError(f"response headers with a status that is no number: {error}") from error
+            raise ProtocolError(
+                f"response headers with a status that is no number: {error}"
+            ) from error
         if len(self._known) >= _BLOCKS_MAX:
             self._known.clear()
         self._known[block] = outcome

@@ -1,8 +1,9 @@
 """A gRPC client connection that costs a few microseconds a call: unary calls over cleartext HTTP/2.
 
-One Protocol object reads frames in place, hands each finished call to its Exchange, and joins all that
-the exchanges send in return into one write. Flow control is honoured both ways; nothing is awaited and
-no task or future exists per call. One connection calls one method, so its header block is constant.
+One Protocol object reads frames in place, hands each finished call to its Exchange, and joins all
+that the exchanges send in return into one write. Flow control is honoured both ways; nothing is
+awaited, and no task or future exists per call. One connection calls one method, so that its header
+block is constant.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ from bench.frames import (
 
 # The connection's receive window is topped up after this many bytes.
 _WINDOW_REFILL: Final = 2**29
-_HEADER_TABLE_NEEDED: Final = 512  # bytes of the peer's dynamic table that `request_blocks` counts on
+_HEADER_TABLE_NEEDED: Final = (
+    512  # bytes of the peer's dynamic table that `request_blocks` counts on
+)
 
 
 class Exchange:
@@ -80,13 +83,15 @@ class _Upload:
 
     def __init__(self, rest: memoryview, window: int) -> None:
         self.rest = rest
-        self.window = window  # bytes the peer still takes on this stream; may be negative (RFC 9113 6.9.2)
+        self.window = (
+            window  # bytes the peer still takes on this stream; may be negative (RFC 9113 6.9.2)
+        )
 
 
 class Connection(asyncio.Protocol):
     """A client connection for one gRPC method. `send` queues, `flush` writes.
 
-    In-flight calls are bounded by the caller (one per Exchange) and by `streams_max`, the peer's limit.
+    Calls in flight are bounded by the caller (one per Exchange) and the peer (`streams_max`).
     A connection has 2**30 streams in it, hours more than any run.
     """
 
@@ -104,7 +109,9 @@ class Connection(asyncio.Protocol):
         self._uploads: dict[int, _Upload] = {}
         self._out: list[bytes | memoryview] = []
         self._rest = b""  # bytes of a frame that is not complete yet
-        self._headers: tuple[int, int, bytes] | None = None  # stream, flags, block until END_HEADERS
+        self._headers: tuple[int, int, bytes] | None = (
+            None  # stream, flags, block until END_HEADERS
+        )
         self._next_stream = 1
         self._window = WINDOW_DEFAULT
         self._stream_window = WINDOW_DEFAULT
@@ -115,7 +122,7 @@ class Connection(asyncio.Protocol):
         first, self._following = request_blocks(path, authority)
         self._use_block(first)
 
-    # --- calls -------------------------------------------------------------------------------------
+    # Calls.
 
     def send(self, exchange: Exchange, body: bytes) -> None:
         """Start a call; `body` is the request with its gRPC prefix. Not on a closed connection."""
@@ -137,7 +144,7 @@ class Connection(asyncio.Protocol):
             self._use_block(self._following)
 
     def flush(self) -> None:
-        """Write what is queued. Called by itself after each read; by the owner after other sends."""
+        """Write what is queued; done after each read anyway, by the owner after other sends."""
         if self._out and self._transport is not None:
             self._transport.write(b"".join(self._out))
         self._out.clear()
@@ -165,7 +172,7 @@ class Connection(asyncio.Protocol):
         """Calls waiting for their answer."""
         return len(self._streams)
 
-    # --- asyncio.Protocol --------------------------------------------------------------------------
+    # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, because uvloop's transport does not derive from asyncio.Transport.
@@ -206,7 +213,7 @@ class Connection(asyncio.Protocol):
             self._received = 0
         self.flush()
 
-    # --- reading -----------------------------------------------------------------------------------
+    # Reading.
 
     def _complete_frame(self, data: bytes, now: float) -> int:
         """Handle the frame that began in an earlier read; the position in `data` after it.
@@ -340,7 +347,7 @@ class Connection(asyncio.Protocol):
         # Calls on accepted streams could still be answered, but a closed loop would add new ones.
         self.close()
 
-    # --- writing -----------------------------------------------------------------------------------
+    # Writing.
 
     def _use_block(self, block: bytes) -> None:
         self._block = block

@@ -1,8 +1,9 @@
-"""A closed loop of clients over a few connections: each client sends its next request when the last is
+"""A closed loop of clients over a few connections: each sends its next request when the last is
 answered, so the number of clients is the number of requests in flight.
 
-Every answer is checked. Outside of fault runs the first error ends the run; in a fault run the errors a
-client must expect (unavailable, timed out, cut off) are counted and the client goes on elsewhere.
+Every answer is checked. Outside of fault runs the first error ends the run; in a fault run the
+errors a client must expect (unavailable, timed out, cut off) are counted and the client tries again,
+elsewhere if it must; the latency of a success then counts from the first try.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from bench.workload import Workload, WrongAnswer
 
 _UNAVAILABLE: Final = 14
 _DEADLINE_EXCEEDED: Final = 4
-_RETRY_DELAY_S: Final = 0.005  # a refused client pauses, lest a dead cluster is asked in a busy loop
+_RETRY_DELAY_S: Final = (
+    0.005  # a refused client pauses, lest a dead cluster is asked in a busy loop
+)
 _ERROR_KINDS_MAX: Final = 50
 _CONNECT_TIMEOUT_S: Final = 10.0
 
@@ -30,7 +33,7 @@ class LoadError(Exception):
 
 
 class Window(NamedTuple):
-    """The measured part of a run, in monotonic seconds (one clock for all processes of a machine)."""
+    """The measured part of a run, in monotonic seconds (one clock for the whole machine)."""
 
     begin: float
     end: float
@@ -48,16 +51,22 @@ class LoadResult(NamedTuple):
 class Client(Exchange):
     """One client of the loop. Its calls are numbered client, client + step, client + 2 step, .."""
 
-    __slots__ = ("_load", "connection", "number")
+    __slots__ = ("_load", "connection", "number", "since")
 
     def __init__(self, load: Load, number: int, connection: Connection) -> None:
         super().__init__()
         self._load = load
         self.number = number
         self.connection = connection
+        self.since = 0.0  # when the first try of the present operation was sent
 
     def start(self, now: float) -> None:
         """Send the next request."""
+        self.since = now
+        self.send(now)
+
+    def send(self, now: float) -> None:
+        """Send the present request, for the first time or again."""
         self.started = now
         self.body = b""
         self.connection.send(self, self._load.workload.request(self.number))
@@ -170,7 +179,7 @@ class Load:
         for connection in self._connections:
             connection.close()
 
-    # --- what clients report -----------------------------------------------------------------------
+    # What clients report.
 
     def succeed(self, client: Client, revision: int, now: float) -> bool:
         """Record a success; whether the client shall send its next request."""
@@ -179,7 +188,7 @@ class Load:
             self._revision = revision
         begin, end = self._window
         if begin <= now < end:
-            latency = now - client.started
+            latency = now - client.since
             self._latency.record(latency)
             self._timeline.record(now - begin, latency)
         client.number += self._step
@@ -197,7 +206,7 @@ class Load:
             self.fail(text)
 
     def lose(self, client: Client, reason: str, now: float) -> None:
-        """A call whose outcome is unknown; in a fault run the client goes on, elsewhere if it must."""
+        """A call of unknown outcome; in a fault run the client goes on, elsewhere if it must."""
         if self._stopping or now >= self._window.end:
             self._retire()
         elif not self._tolerant:
@@ -205,8 +214,6 @@ class Load:
         else:
             if now >= self._window.begin and len(self._errors) < _ERROR_KINDS_MAX:
                 self._errors[reason] += 1
-            # The value of a number may have been written: the next call takes the next number.
-            client.number += self._step
             asyncio.get_running_loop().call_later(_RETRY_DELAY_S, self._resume, client)
 
     def fail(self, reason: str) -> None:
@@ -215,7 +222,7 @@ class Load:
         if self._ended is not None and not self._ended.done():
             self._ended.set_exception(LoadError(reason))
 
-    # --- helpers -----------------------------------------------------------------------------------
+    # Helpers.
 
     def _start_clients(self) -> None:
         now = monotonic()
@@ -240,7 +247,7 @@ class Load:
                 self.fail("every endpoint is lost")
                 return
             client.connection = alive[client.number % len(alive)]
-        client.start(now)
+        client.send(now)
         client.connection.flush()
 
     def _retire(self) -> None:

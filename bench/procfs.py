@@ -37,7 +37,7 @@ def usage(pid: int) -> Usage | None:
 
 
 class Meter:
-    """Usage of a set of processes since the meter was made; a process that ends keeps its last reading."""
+    """Usage of some processes since the meter was made; one that ends keeps its last reading."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._start = {pid: seen for pid in pids if (seen := usage(pid)) is not None}

@@ -37,12 +37,14 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add another histogram's counts."""
-        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.counts = [
+            mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)
+        ]
         self.total += other.total
         self.maximum = max(self.maximum, other.maximum)
 
     def quantile(self, fraction: float) -> float:
-        """Seconds that `fraction` of all values do not exceed (upper edge of the bucket); 0 if empty."""
+        """Seconds that `fraction` of the values do not exceed (a bucket's edge); 0 if empty."""
         rank = fraction * self.total
         seen = 0
         for upper, count in self.steps():
@@ -122,7 +124,7 @@ class Timeline:
             self.worst[index] = max(self.worst[index], other.worst[index])
 
     def longest_gap(self) -> tuple[float, float]:
-        """(length, start) in seconds of the longest time without a success, edges of the window included.
+        """(length, start) in seconds of the longest time without a success in the window.
 
         Exact across buckets; a gap inside one bucket is below 10 ms and not looked for.
         """

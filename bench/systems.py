@@ -1,6 +1,6 @@
-"""The systems that can be loaded: a cluster of Racos, or one of stock etcd, under equal conditions.
+"""The systems that can be loaded: a cluster of Racos, or one of stock etcd, on equal terms.
 
-Both sync to disk before they acknowledge, run on the same file system, and get the same space quota.
+Both sync to disk before they acknowledge, run on one file system, and get the same space quota.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The load generator's own process, so that its CPU time is its own: `python -m bench.worker`.
 
-Speaks lines of JSON: reads a `Spec`, answers `ready`; reads `begin` and `end` (monotonic seconds, the
-same clock in every process of a machine), runs, reports progress, and ends with `result` or `error`.
+Speaks lines of JSON: reads a `Spec`, answers `ready`; reads `begin` and `end` (monotonic seconds,
+one clock for the whole machine), runs, reports progress, and ends with `result` or `error`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the clients ask and how each answer is checked: puts, and gets of keys put before.
 
-Requests are put together from constant pieces, because building a protobuf message per call would cost
-as much as the rest of the client. Values are random bytes, so nothing below can compress or share them.
+Requests are put together from constant pieces, because building a protobuf message per call would
+cost as much as the rest of the client. Values are random bytes, so that nobody can compress them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class WrongAnswer(Exception):
 
 
 class Values:
-    """Values of one size: a unique 8-byte head and one of a few random tails, the same for one seed."""
+    """Values of one size: a unique 8-byte head and one of a few random tails, given by a seed."""
 
     def __init__(self, size: int, seed: int) -> None:
         if size < 0:
@@ -58,7 +58,7 @@ class Workload(Protocol):
         """The request, with its gRPC prefix, for call `number`."""
 
     def check(self, number: int, body: bytes | bytearray) -> int:
-        """The revision in a response (with its gRPC prefix); raises WrongAnswer or ProtocolError."""
+        """The revision in a response (gRPC prefix and all); raises WrongAnswer, ProtocolError."""
 
 
 def key_of(index: int) -> bytes:
@@ -85,7 +85,8 @@ class Puts:
         return b"".join((self._start, key_of(number % self._keys), self._between, head, tail))
 
     def check(self, number: int, body: bytes | bytearray) -> int:  # noqa: ARG002 (the Workload's shape)
-        revision = rpc_pb2.PutResponse.FromString(message(body)).header.revision
+        response = rpc_pb2.PutResponse.FromString(message(body))
+        revision: int = response.header.revision
         if revision <= 0:
             raise WrongAnswer(f"put answered with revision {revision}")
         return revision
@@ -119,8 +120,11 @@ class Gets:
                 f"(key {pair.key!r}, {len(pair.value)} bytes, {self._values.size} expected)"
             )
         if response.header.revision < pair.mod_revision:
-            raise WrongAnswer(f"get answered at revision {response.header.revision}, below its own key's")
-        return response.header.revision
+            raise WrongAnswer(
+                f"get answered at revision {response.header.revision}, below its own key's"
+            )
+        revision: int = response.header.revision
+        return revision
 
 
 def message(body: bytes | bytearray) -> bytes:
