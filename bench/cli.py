@@ -65,7 +65,7 @@ Processes = Annotated[int, typer.Option(min=1, help="Processes of the load gener
 Timeout = Annotated[
     float | None,
     typer.Option(
-        min=0.01, help="Seconds a client waits for an answer.  [default: 10; 1 in a fault run]"
+        min=0.01, help="Seconds a client waits for an answer.  [default: 10; 0.25 in a fault run]"
     ),
 ]
 KillAfter = Annotated[

@@ -72,7 +72,7 @@ class Plan:
         """Seconds until a client gives a call up: few in a fault run, when others can be asked."""
         if self.timeout is not None:
             return self.timeout
-        return 1.0 if self.kill_after is not None else 10.0
+        return 0.25 if self.kill_after is not None else 10.0
 
     def to_json(self) -> dict[str, Any]:
         """The options as a JSON object; paths of this machine left out."""

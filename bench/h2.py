@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 from time import monotonic
 from typing import Final, cast
 
@@ -95,14 +94,11 @@ class Connection(asyncio.Protocol):
     A connection has 2**30 streams in it, hours more than any run.
     """
 
-    def __init__(
-        self, path: str, authority: str, on_lost: Callable[[Connection], None] | None = None
-    ) -> None:
+    def __init__(self, path: str, authority: str) -> None:
         self.authority = authority
         self.streams_max = WINDOW_MAX
         self.closed = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._blocks = ResponseBlocks()
         self._streams: dict[int, Exchange] = {}
@@ -188,8 +184,6 @@ class Connection(asyncio.Protocol):
         reason = f"{self.authority}: {self._reason}"
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(reason))
-        if self._on_lost is not None:
-            self._on_lost(self)
         now = monotonic()
         for stream in list(self._streams):
             self._fail(stream, reason, now)
@@ -386,7 +380,6 @@ async def connect(
     endpoint: str,
     path: str,
     timeout: float,
-    on_lost: Callable[[Connection], None] | None = None,
 ) -> Connection:
     """Connect to `host:port` and wait, `timeout` seconds at most, for the server's settings.
 
@@ -398,12 +391,17 @@ async def connect(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
-            _, connection = await loop.create_connection(
-                lambda: Connection(path, endpoint, on_lost), host.strip("[]"), int(port)
-            )
-            await connection.ready
+            try:
+                _, connection = await loop.create_connection(
+                    lambda: Connection(path, endpoint), host.strip("[]"), int(port)
+                )
+            except OSError as error:
+                raise ConnectionError(f"{endpoint}: cannot connect: {error}") from error
+            try:
+                await connection.ready
+            except BaseException:
+                connection.close()
+                raise
     except TimeoutError as error:
         raise ConnectionError(f"{endpoint}: no answer in {timeout:g} s") from error
-    except OSError as error:
-        raise ConnectionError(f"{endpoint}: cannot connect: {error}") from error
     return connection

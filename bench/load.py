@@ -2,8 +2,8 @@
 answered, so the number of clients is the number of requests in flight.
 
 Every answer is checked. Outside of fault runs the first error ends the run; in a fault run the
-errors a client must expect (unavailable, timed out, cut off) are counted and the client tries again,
-elsewhere if it must; the latency of a success then counts from the first try.
+errors a client must expect (unavailable, timed out, cut off) are counted and the client tries
+again, elsewhere if it must; the latency of a success then counts from the first try.
 """
 
 from __future__ import annotations

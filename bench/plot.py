@@ -82,8 +82,8 @@ def _draw_throughput(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> No
     if positive and max(positive) > 20 * min(positive):
         axes.set_yscale("log")  # small and large values differ by orders of magnitude
     axes.margins(y=0.15)
-    axes.set_ylabel("operations per second (median; range of repetitions)")
-    axes.set_title("Throughput: higher is better")
+    axes.set_ylabel("operations per second")
+    axes.set_title("Throughput (median, range of repetitions): higher is better")
     axes.legend(frameon=False)
 
 
@@ -95,13 +95,14 @@ def _size_label(size: int, group: dict[str, Summary]) -> str:
 def _draw_latency(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> None:
     for position, (size, group) in enumerate(summaries.items()):
         for system, summary in group.items():
-            if not summary.operations:
-                continue
-            times, shares, seen = [], [], 0
+            total = summary.latency.total
+            times: list[float] = []
+            shares: list[float] = []
+            seen = 0
             for upper, count in summary.latency.steps():
                 seen += count
                 times.append(upper * 1e3)
-                shares.append(100 * seen / summary.operations)
+                shares.append(100 * seen / total)
             label = system if len(summaries) == 1 else f"{system}, {size_text(size)}"
             style = _LINES[position % len(_LINES)]
             axes.plot(times, shares, style, color=_colour(system), linewidth=2, label=label)
@@ -112,7 +113,10 @@ def _draw_latency(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> None:
     axes.set_xlabel("latency, ms")
     axes.set_ylabel("% of operations at most this late")
     axes.set_title("Latency: further left is better")
-    axes.legend(frameon=False, loc="lower right")
+    # Below the axes, one column per size: inside, it would cover curves.
+    axes.legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncol=max(2, len(summaries))
+    )
 
 
 def _draw_fault(comparison: Comparison) -> Figure:
@@ -137,7 +141,15 @@ def _draw_timeline(axes: Axes, measurement: Measurement) -> None:
     rates = [sum(timeline.counts[at : at + group]) / _STEP_S for at in starts]
     times = [at * timeline.STEP_S for at in starts]
     colour = _colour(measurement.system)
-    axes.fill_between(times, rates, step="post", color=colour, alpha=0.8, linewidth=0)
+    # A step reaches to the next point, so the last one needs an end.
+    axes.fill_between(
+        [*times, measurement.seconds],
+        [*rates, rates[-1]],
+        step="post",
+        color=colour,
+        alpha=0.8,
+        linewidth=0,
+    )
     length, start = timeline.longest_gap()
     axes.axvspan(start, start + length, color="#d62728", alpha=0.15, linewidth=0)
     if measurement.killed_at_s is not None:
@@ -159,4 +171,5 @@ def _draw_timeline(axes: Axes, measurement: Measurement) -> None:
     )
     axes.set_xlim(0, measurement.seconds)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylabel("successes per second")

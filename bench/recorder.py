@@ -24,12 +24,12 @@ class Histogram:
 
     def record(self, seconds: float) -> None:
         """Count one latency; negative ones count as 0, absurd ones in the last bucket."""
-        value = int(seconds * _UNIT)
+        value = int(seconds * _UNIT) if seconds > 0 else 0
         shift = value.bit_length() - _SUB_BITS - 1
         if shift > 0:
             index = (shift << _SUB_BITS) + (value >> shift)
         else:
-            index = value if value > 0 else 0
+            index = value
         self.counts[index if index < _BUCKETS else -1] += 1
         self.total += 1
         if seconds > self.maximum:
