@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.result import Comparison, Summary
 from bench.systems import ETCD, RACOS
+
+_MEMORY_FILESYSTEMS: Final = ("tmpfs", "ramfs")
 
 
 class _Row(NamedTuple):
@@ -119,4 +121,7 @@ def _footer(comparison: Comparison) -> str:
     where = f"{machine.cores} cores, {machine.cpu}, {machine.filesystem}, Python {machine.python}"
     how = f"{work['repetitions']} x {work['seconds']:g} s after {work['warm_up']:g} s of warm-up"
     commit = f", commit {machine.commit}" if machine.commit else ""
-    return f"{where}{commit}; {how}; every write synced to disk before its answer"
+    synced = "every write synced to disk before its answer"
+    if machine.filesystem in _MEMORY_FILESYSTEMS:
+        synced = "data in memory, where a sync costs nothing: name a directory on disk (--data-dir)"
+    return f"{where}{commit}; {how}; {synced}"

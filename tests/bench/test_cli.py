@@ -66,15 +66,6 @@ def test_wrong_options_are_refused() -> None:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_data_in_memory_is_refused() -> None:
-    refused = invoke("put", "--only", "etcd", "--data-dir", "/dev/shm/racos-bench-test")
-    Path("/dev/shm/racos-bench-test").rmdir()
-    assert refused.exit_code == 1
-    assert "is in memory (tmpfs)" in refused.stderr
-
-
-@pytest.mark.process
-@pytest.mark.slow
 def test_puts_against_endpoints(etcd: Supervisor) -> None:
     result = invoke(
         *("put", "--endpoints", ",".join(etcd.endpoints()), "--only", "etcd", "--clients", "4"),

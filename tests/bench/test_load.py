@@ -168,7 +168,7 @@ class Answering:
 @asynccontextmanager
 async def h2corn(app: Answering) -> AsyncIterator[str]:
     config = Config(bind=("127.0.0.1:0",), grpc=True, access_log=False, lifespan="off")
-    server = Server(app, config)  # type: ignore[arg-type]
+    server = Server(app, config)
     serving = asyncio.create_task(server.serve())
     await server.wait_started()
     try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ def test_table_shows_both_and_the_ratio() -> None:
     assert cells(text, "repetitions, ops/s") == ["2,500", "1,000", ""]
     assert "2 cores, a CPU, ext4, Python 3.11.0, commit abc123" in text
     assert "longest gap" not in text
+
+
+def test_data_in_memory_is_said() -> None:
+    result = comparison(measurement("etcd", 10))
+    assert "synced to disk" in text_of(result)
+    in_memory = Comparison(replace(MACHINE, filesystem="tmpfs"), WORKLOAD, result.measurements)
+    assert "a sync costs nothing" in text_of(in_memory)
+    assert "synced to disk" not in text_of(in_memory)
 
 
 def test_one_system_alone_has_no_ratio() -> None:

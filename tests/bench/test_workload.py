@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,12 @@ from etcdshim.pb import kv_pb2, rpc_pb2
 SIZES = [0, 1, 7, 8, 9, 256, 70_000]
 
 
-def response(values: Values, index: int, **changes: object) -> bytes:
-    fields = {"key": key_of(index), "value": b"".join(values.pieces(index)), "mod_revision": 3}
+def response(values: Values, index: int, **changes: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "key": key_of(index),
+        "value": b"".join(values.pieces(index)),
+        "mod_revision": 3,
+    }
     pair = kv_pb2.KeyValue(**{**fields, **changes})
     header = rpc_pb2.ResponseHeader(revision=5)
     return framed(rpc_pb2.RangeResponse(header=header, kvs=[pair], count=1).SerializeToString())
