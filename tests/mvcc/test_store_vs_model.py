@@ -16,7 +16,7 @@ from tests.mvcc.calls import LEASES, Calls
 from tests.mvcc.coded import load, plain_command, plain_event, plain_result
 from tests.mvcc.model import Model
 
-CALLS = 2000
+CALLS = 1200
 CALLS_PER_DEEP_CHECK = 100
 
 
