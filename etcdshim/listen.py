@@ -33,10 +33,7 @@ async def serve(
     after `grace` is cancelled. Raises ValueError for a URL that cannot be served and OSError,
     naming the address, when one cannot be bound; nothing is served then.
     """
-    addresses = [await _resolve(url) for url in urls]
-    for address in addresses:
-        _check_free(*address)
-    bind = tuple(_join(*address) for address in addresses)
+    bind = tuple(_join(*address) for address in await check(urls))
     server = Server(app, _config(bind, grace, max_concurrent_streams))
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve())
@@ -45,6 +42,14 @@ async def serve(
         on_ready(server.addresses)
         await serving
         stopper.cancel()
+
+
+async def check(urls: Sequence[str]) -> list[tuple[str, int]]:
+    """The addresses (host, port) that `urls` name, if all can be bound now. Raises as `serve`."""
+    addresses = [await _resolve(url) for url in urls]
+    for address in addresses:
+        _check_free(*address)
+    return addresses
 
 
 async def _shut_down_on(stop: asyncio.Event, server: Server) -> None:
