@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from cluster.spec import ClusterSpec, lay_out
-from etcdshim.pb import rpc_pb2 as pb
-from etcdshim.pb.rpc_pb2_grpc import KVStub
 from tests.compat.endpoints import channel
+from tests.e2e.calls import Client
 from tests.e2e.serving import contents, refusal, serve, serving
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -48,7 +47,7 @@ class Home:
     def values(self) -> list[bytes]:
         """What a node that starts here answers."""
         with serving(self.flags()), channel(self.spec.nodes[0].endpoint) as opened:
-            found = KVStub(opened).Range(pb.RangeRequest(key=b"key/", range_end=b"key0"))
+            found = Client(opened).range(key=b"key/", range_end=b"key0")
         return [kv.value for kv in found.kvs]
 
 
@@ -62,7 +61,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(lay_out(1, system="racos", client_port=0), tmp_path_factory.mktemp("data") / "n1")
     with serving(home.flags()) as process, channel(home.spec.nodes[0].endpoint) as opened:
         for number in range(VALUES):
-            KVStub(opened).Put(pb.PutRequest(key=b"key/%02d" % number, value=value(number)))
+            Client(opened).put(key=b"key/%02d" % number, value=value(number))
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         assert process.wait(10) == 0
@@ -165,7 +164,7 @@ class TestForeignData:
             told = refusal(serve(home.flags("--listen-client-urls=http://127.0.0.1:0")))
             assert "is in use by another process" in told
             with channel(home.spec.nodes[0].endpoint) as opened:  # the first one is unharmed
-                KVStub(opened).Put(pb.PutRequest(key=b"key/next", value=b"goes on"))
+                Client(opened).put(key=b"key/next", value=b"goes on")
         assert home.values()[-1] == b"goes on"
 
     def test_a_directory_that_cannot_be_made(self, home: Home, tmp_path: Path) -> None:
