@@ -191,6 +191,10 @@ class GrpcApp:
             self._overseer.remove_stream(stream)
             if timer is not None:
                 timer.cancel()
+        if stream.stalled:
+            _log.warning("grpc.stream_cut path=%s reason=%r", path, error.message)
+            if self._limits.reset_stalled:
+                return
         with suppress(OSError):  # the client has left, or still does not read: the server resets
             async with asyncio.timeout(self._limits.stall_timeout):
                 await send(_NO_MORE_BODY)

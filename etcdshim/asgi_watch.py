@@ -86,6 +86,7 @@ class Overseer:
                 continue
             stream.still += 1
             if stream.still >= _LOOKS:
+                stream.stalled = True
                 stream.stop(GrpcError(UNAVAILABLE, _STALLED))
         self._looking = None
         if self._streams:

@@ -165,5 +165,5 @@ def _serialize(message: BytesValue | StringValue | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def make_app(service: Service) -> GrpcApp:
-    return GrpcApp(service.routes(), plain_http, limits=LIMITS)
+def make_app(service: Service, limits: GrpcLimits = LIMITS) -> GrpcApp:
+    return GrpcApp(service.routes(), plain_http, limits=limits)

@@ -26,7 +26,7 @@ def server(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture()
+@pytest.fixture
 async def address(server: str, app: GrpcApp) -> AsyncIterator[str]:
     """Where the service runs, on each server in turn."""
     async with running(server, app) as bound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,7 +12,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from etcdshim.asgi import GrpcApp
-from tests.etcdshim.asgi_support import LIMITS, PATIENCE, Client, Service, running
+from tests.etcdshim.asgi_support import LIMITS, PATIENCE, Client, Service, make_app, running
 
 HELLO = BytesValue(value=b"hello")
 
@@ -155,32 +156,59 @@ async def test_client_pings_are_tolerated(address: str) -> None:
 
 
 @pytest.mark.slow
-async def test_stuck_readers_are_cut_and_others_go_on(app: GrpcApp, service: Service) -> None:
+async def test_stuck_readers_are_reset_and_others_go_on(app: GrpcApp, service: Service) -> None:
     """h2corn lets one connection hold about 2 MiB that nobody reads, then starves its streams."""
     async with running("h2corn", app) as address:
         client = Client(address)
         for _ in range(3):
-            service.entered.clear()
-            stuck = client.stream("Flood")()
-            await soon(service.entered.wait())
-            await _until(lambda: app.statistics()["streams"] == 0)
-            # The answers are larger than what any window has left over.
+            stuck = await _stick(client, service, app)
+            # Larger than what the unread bytes would leave of the connection's allowance.
             big = BytesValue(value=bytes(LIMITS.max_request_bytes - 10))
             assert [await client.unary("Echo")(big, timeout=1) for _ in range(20)] == [big] * 20
         with pytest.raises(grpc.aio.AioRpcError):
             await soon(_drain(stuck))
-        code, details = await status(stuck)
-        assert code == grpc.StatusCode.UNAVAILABLE
-        assert "too slow" in details
+        assert (await status(stuck))[0] == grpc.StatusCode.INTERNAL
         await client.channel.close()
+
+
+@pytest.mark.slow
+async def test_stuck_reader_may_be_told_why(service: Service) -> None:
+    app = make_app(service, replace(LIMITS, reset_stalled=False))
+    async with running("h2corn", app) as address:
+        client = Client(address)
+        stuck = await _stick(client, service, app)
+        assert await client.unary("Echo")(HELLO, timeout=1) == HELLO
+        with pytest.raises(grpc.aio.AioRpcError):
+            await soon(_drain(stuck))
+        assert await status(stuck) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "etcdserver: stream cut: the reader was too slow, "
+            "resume from the last message received",
+        )
+        await client.channel.close()
+
+
+async def test_slow_but_moving_reader_is_not_cut(client: Client, service: Service) -> None:
+    """Reads for longer than the stall timeout, never pausing for as long as that."""
+    call = client.stream("Flood")()
+    until = asyncio.get_running_loop().time() + 2 * LIMITS.stall_timeout
+    while asyncio.get_running_loop().time() < until:
+        assert (await soon(call.read())).value == bytes(60_000)
+    assert service.entered.is_set()
+    call.cancel()
+
+
+async def _stick(client: Client, service: Service, app: GrpcApp) -> Any:
+    """A stream whose reader never reads, after the server gave up on it."""
+    service.entered.clear()
+    stuck = client.stream("Flood")()
+    await soon(service.entered.wait())
+    async with asyncio.timeout(PATIENCE):
+        while app.statistics()["streams"]:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+    return stuck
 
 
 async def _drain(call: Any) -> None:
     while await call.read() is not grpc.aio.EOF:
         pass
-
-
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - the layer has no event to wait for
-            await asyncio.sleep(0.01)
