@@ -37,4 +37,4 @@ async def address(server: str, app: GrpcApp) -> AsyncIterator[str]:
 async def client(address: str) -> AsyncIterator[Client]:
     client = Client(address)
     yield client
-    await client.channel.close()
+    await client.channel.close(None)

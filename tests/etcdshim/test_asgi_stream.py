@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from etcdshim.asgi import GrpcApp
-from tests.etcdshim.asgi_support import LIMITS, PATIENCE, Client, Service, make_app, running
+from tests.etcdshim.asgi_support import EOF, LIMITS, PATIENCE, Client, Service, make_app, running
 
 HELLO = BytesValue(value=b"hello")
 
@@ -32,7 +32,7 @@ async def test_both_directions_in_turn_and_half_close(client: Client) -> None:
         await soon(call.write(message))
         assert await soon(call.read()) == message
     await soon(call.done_writing())
-    assert await soon(call.read()) is grpc.aio.EOF
+    assert await soon(call.read()) is EOF
     assert await status(call) == (grpc.StatusCode.OK, "")
 
 
@@ -43,7 +43,7 @@ async def test_many_requests_before_the_first_answer_is_read(client: Client) -> 
         await soon(call.write(message))
     await soon(call.done_writing())
     assert [await soon(call.read()) for _ in sent] == sent
-    assert await soon(call.read()) is grpc.aio.EOF
+    assert await soon(call.read()) is EOF
 
 
 async def test_headers_come_before_any_message(client: Client, service: Service) -> None:
@@ -107,14 +107,14 @@ async def test_departed_client_cancels_a_handler_that_does_not_read(
 async def test_lost_connection_cancels_the_handler(client: Client, service: Service) -> None:
     client.stream("HangStream")()
     await soon(service.entered.wait())
-    await client.channel.close()
+    await client.channel.close(None)
     await soon(service.cancelled.wait())
 
 
 async def test_many_senders_on_one_stream(client: Client) -> None:
     call = client.stream("Chorus")()
     heard: dict[int, list[int]] = {}
-    while (message := await soon(call.read())) is not grpc.aio.EOF:
+    while (message := await soon(call.read())) is not EOF:
         assert set(message.value) == {message.value[0]}
         heard.setdefault(message.value[0], []).append(len(message.value))
     assert heard == {voice: [10, 600_000, 20, 300_000] for voice in range(4)}
@@ -152,7 +152,7 @@ async def test_client_pings_are_tolerated(address: str) -> None:
     assert await soon(call.read()) == HELLO
     with pytest.raises(TimeoutError):  # quiet but for the pings
         await asyncio.wait_for(call.code(), 0.6)
-    await client.channel.close()
+    await client.channel.close(None)
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ async def test_stuck_readers_are_reset_and_others_go_on(app: GrpcApp, service: S
         with pytest.raises(grpc.aio.AioRpcError):
             await soon(_drain(stuck))
         assert (await status(stuck))[0] == grpc.StatusCode.INTERNAL
-        await client.channel.close()
+        await client.channel.close(None)
 
 
 @pytest.mark.slow
@@ -185,7 +185,7 @@ async def test_stuck_reader_may_be_told_why(service: Service) -> None:
             "etcdserver: stream cut: the reader was too slow, "
             "resume from the last message received",
         )
-        await client.channel.close()
+        await client.channel.close(None)
 
 
 async def test_slow_but_moving_reader_is_not_cut(client: Client, service: Service) -> None:
@@ -210,5 +210,5 @@ async def _stick(client: Client, service: Service, app: GrpcApp) -> Any:
 
 
 async def _drain(call: Any) -> None:
-    while await call.read() is not grpc.aio.EOF:
+    while await call.read() is not EOF:
         pass
