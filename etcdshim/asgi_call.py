@@ -56,13 +56,19 @@ class Call:
         "watcher",
     )
 
-    def __init__(self, path: str, headers: Mapping[bytes, bytes], deadline: float | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        deadline: float | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.path = path
         self.deadline = deadline  # loop.time() at which the client gives up
         self._headers = headers
         self._metadata: Mapping[str, str] | None = None
         # The rest belongs to the layer, not to handlers.
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         assert task is not None, "calls run in tasks"
         self.task: asyncio.Task[Any] = task  # runs the handler
         self.end: GrpcError | None = None  # why the layer cancelled the handler
@@ -121,12 +127,13 @@ class Stream(Call):
         path: str,
         headers: Mapping[bytes, bytes],
         deadline: float | None,
+        loop: asyncio.AbstractEventLoop,
         *,
         request: type[Message],
         reader: FrameReader,
         send: Send,
     ) -> None:
-        super().__init__(path, headers, deadline)
+        super().__init__(path, headers, deadline, loop)
         self._request = request
         self._reader = reader
         self._send = send
