@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from etcdshim.asgi import GrpcApp
+from etcdshim.listen import serve
 from tests.etcdshim.asgi_support import EOF, LIMITS, PATIENCE, Client, Service, make_app, running
 
 HELLO = BytesValue(value=b"hello")
@@ -196,6 +197,28 @@ async def test_slow_but_moving_reader_is_not_cut(client: Client, service: Servic
         assert (await soon(call.read())).value == bytes(60_000)
     assert service.entered.is_set()
     call.cancel()
+
+
+async def test_stop_refuses_connections_and_ends_calls_within_the_grace(
+    app: GrpcApp, service: Service
+) -> None:
+    stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
+    urls = ["http://127.0.0.1:0"]
+    server = asyncio.create_task(
+        serve(app, urls=urls, on_ready=bound.set_result, stop=stop, grace=0.1)
+    )
+    address = (await soon(bound))[0]
+    client = Client(address)
+    call = client.stream("HangStream")()
+    await soon(service.entered.wait())
+    stop.set()
+    await soon(server)
+    assert service.cancelled.is_set()
+    assert (await status(call))[0] != grpc.StatusCode.OK
+    host, _, port = address.rpartition(":")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, int(port))
+    await client.channel.close(None)
 
 
 async def _stick(client: Client, service: Service, app: GrpcApp) -> Any:
