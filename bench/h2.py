@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._next_stream = stream + 2
         self._streams[stream] = exchange
         size = len(body)
-        if size <= self._small and size <= self._window and not self._uploads:
+        if size <= self._small and size <= self._window:
             self._window -= size
             head = self._pack_request(
                 self._head, stream, self._block, size >> 8, size & 0xFF, DATA, END_STREAM, stream
