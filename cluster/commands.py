@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -91,20 +91,17 @@ def up(
 ) -> None:
     """Start a cluster (or one that was stopped, with its data) and wait until it serves."""
     cluster = _prepare(nodes, data_dir, client_port, detach, data_fragments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    if not detach:
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         _start_and_report(cluster)
-        print(_endpoints_line(cluster), flush=True)
-        if not detach:
-            print("Ctrl-C stops the cluster.", file=sys.stderr)
-            _watch(cluster)
-    except KeyboardInterrupt:
-        print("stopping", file=sys.stderr)
-        # Nodes restarted from another terminal are in the state file, not in our hands.
-        LocalCluster.open(data_dir).stop_all()
-    except ClusterError:
+    except (ClusterError, KeyboardInterrupt):
         cluster.stop_all()
         raise
+    print(_endpoints_line(cluster), flush=True)
+    if not detach:
+        print("Ctrl-C stops the cluster.", file=sys.stderr)
+        _watch_until_interrupted(cluster)
 
 
 @cluster_app.command()
@@ -245,8 +242,16 @@ def _start_and_report(cluster: LocalCluster) -> None:
         cluster.wait_ready(on_ready=told)
 
 
-def _watch(cluster: LocalCluster) -> None:
-    """Tells of nodes that end, until interrupted."""
+def _watch_until_interrupted(cluster: LocalCluster) -> None:
+    """Tells of nodes that end; on Ctrl-C or SIGTERM stops them all."""
+    try:
+        _tell_of_ends(cluster)
+    except KeyboardInterrupt:
+        print("stopping", file=sys.stderr)
+        cluster.stop_all()
+
+
+def _tell_of_ends(cluster: LocalCluster) -> NoReturn:
     gone: set[str] = set()
     while True:
         time.sleep(_WATCH_PAUSE)

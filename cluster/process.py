@@ -56,7 +56,6 @@ class Process:
         assert stat is not None, "a child stays in /proc until it is waited for"
         return cls(pid, stat[1])
 
-    @property
     def state(self) -> State:
         stat = _stat(self.pid)
         if self.exit_code is not None or stat is None or stat[1] != self.start_ticks:
@@ -101,7 +100,9 @@ class Process:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return None
-        if self.state is State.GONE:  # checked after opening: the pid cannot change hands any more
+        if (
+            self.state() is State.GONE
+        ):  # checked after opening: the pid cannot change hands any more
             os.close(descriptor)
             return None
         return descriptor
