@@ -1,7 +1,7 @@
 """Regenerate every stub that is checked in: `python -m proto.generate`.
 
-proto/etcd goes to etcdshim/pb, proto/racos to racos/pb. Each folder is given to protoc under the name
-of its target package, so that the generated imports are right as they come out.
+proto/etcd goes to etcdshim/pb, proto/racos to racos/pb. Each folder is given to protoc under the
+name of its target package, so that the generated imports are right as they come out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ TARGETS = {"etcd": "etcdshim/pb", "racos": "racos/pb"}
 
 _DEFAULT_POOL = "from google.protobuf import descriptor_pool as _descriptor_pool"
 _OWN_POOL = "from etcdshim.pb import pool as _descriptor_pool"
+
+# protoc writes the type of a message given as a mapping without its arguments.
+_MYPY_NOTE = '# mypy: disable-error-code="type-arg"\n'
 
 
 def generate(output: Path, root: Path = ROOT) -> list[Path]:
@@ -31,6 +34,11 @@ def generate(output: Path, root: Path = ROOT) -> list[Path]:
                 for name in names
                 for path in sorted((output / target).glob(f"{name}_pb2*.py*"))
             ]
+    for path in written:
+        if path.suffix == ".pyi":
+            _prepend(output / path, _MYPY_NOTE)
+        elif path.stem.endswith("_grpc"):
+            _prepend(output / path, "# mypy: ignore-errors\n")
     _use_own_pool(output / TARGETS["etcd"])
     return written
 
@@ -39,7 +47,7 @@ def _run_protoc(
     root: Path, output: Path, target: str, names: list[str], *, with_services: bool
 ) -> None:
     # Imported late: grpcio-tools is a development tool, and slow to load.
-    from grpc_tools import protoc
+    from grpc_tools import protoc  # type: ignore[import-untyped]
 
     source = next(name for name, folder in TARGETS.items() if folder == target)
     (output / target).mkdir(parents=True, exist_ok=True)
@@ -58,6 +66,10 @@ def _run_protoc(
         stub = output / target / f"{name}_pb2_grpc.py"
         if stub.exists() and "class " not in stub.read_text():
             stub.unlink()  # a file without services yields an empty module
+
+
+def _prepend(path: Path, line: str) -> None:
+    path.write_text(line + path.read_text())
 
 
 def _use_own_pool(folder: Path) -> None:

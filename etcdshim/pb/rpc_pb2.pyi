@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg"
 from etcdshim.pb import auth_pb2 as _auth_pb2
 from etcdshim.pb import kv_pb2 as _kv_pb2
 from google.protobuf.internal import containers as _containers

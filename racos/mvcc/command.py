@@ -1,8 +1,8 @@
 """Commands, values and results: the vocabulary of the state machine.
 
-Plain value types, shared by the shim (which builds commands and reads results), the node (which puts
-them into batches) and the store (which applies them). Field names and meanings are etcd's v3 API.
-NamedTuples because they are the cheapest immutable records CPython has; this is the hot path.
+Plain value types, shared by the shim (which builds commands and reads results), the node (which
+puts them into batches) and the store (which applies them). Field names and meanings are etcd's v3
+API. NamedTuples because they are the cheapest immutable records CPython has; this is the hot path.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeAlias
 class CodedValue(NamedTuple):
     """A large value that lives as erasure-coded fragments in the replicas' logs.
 
-    Two of them are the same bytes exactly when length and digest agree; round, lane and index only say
-    where the fragments were proposed (slot, and position among the slot's coded values).
+    Two of them are the same bytes exactly when length and digest agree; round, lane and index only
+    say where the fragments were proposed (slot, and position among the slot's coded values).
     """
 
     length: int  # bytes
@@ -23,7 +23,7 @@ class CodedValue(NamedTuple):
     fragment_digests: tuple[bytes, ...]  # BLAKE3-128 of each of the n fragments
     round: int
     lane: int
-    index: int
+    index: int  # type: ignore[assignment]  # a field, not the tuple's method
 
 
 Value: TypeAlias = bytes | CodedValue
@@ -136,7 +136,7 @@ Command: TypeAlias = Put | DeleteRange | Txn | Compact
 
 
 class RangeResult(NamedTuple):
-    """`kvs` may hold coded values: load them, then (only when `finish` is set) call `ranges.finish`.
+    """`kvs` may hold coded values: load them, then (if `finish` is set) call `ranges.finish`.
 
     `finish` is the request when the order depends on value bytes not known yet (sort by VALUE over
     coded values): kvs are then all keys after filtering, unsorted and uncut.
@@ -144,7 +144,7 @@ class RangeResult(NamedTuple):
 
     revision: int  # the store's current revision, never the requested one
     kvs: tuple[KeyValue, ...]
-    count: int
+    count: int  # type: ignore[assignment]  # a field, not the tuple's method
     more: bool
     finish: Range | None = None
 
@@ -174,7 +174,7 @@ Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | Compact
 
 
 class Event(NamedTuple):
-    """One change of one key. For a delete, kv has only key and mod_revision set (etcd's tombstone)."""
+    """One change of one key. A delete's kv has only key and mod_revision set (etcd's tombstone)."""
 
     is_delete: bool
     kv: KeyValue

@@ -1,4 +1,4 @@
-"""What the state machine can refuse, by etcd's names; the shim maps each to its code and exact text."""
+"""What the state machine can refuse, by etcd's names; the shim knows each one's code and text."""
 
 from __future__ import annotations
 

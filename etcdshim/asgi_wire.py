@@ -1,0 +1,156 @@
+"""gRPC's wire conventions over HTTP/2: message framing, timeouts, status text, and ASGI's shapes.
+
+Sans-I/O: bytes in, bytes or errors out. The status texts are those that grpc-go servers send,
+because tools and people match on them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OK: Final = 0
+CANCELLED: Final = 1
+UNKNOWN: Final = 2
+DEADLINE_EXCEEDED: Final = 4
+RESOURCE_EXHAUSTED: Final = 8
+UNIMPLEMENTED: Final = 12
+INTERNAL: Final = 13
+UNAVAILABLE: Final = 14
+
+PREFIX_BYTES: Final = 5  # one byte of flags, four of length
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS  # tells zlib to expect gzip's header
+_MESSAGE_CHARS_MAX: Final = 4096  # clients refuse header lists above 8 to 16 KiB
+_SECONDS: Final[Mapping[str, float]] = {
+    "H": 3600.0,
+    "M": 60.0,
+    "S": 1.0,
+    "m": 1e-3,
+    "u": 1e-6,
+    "n": 1e-9,
+}
+# Everything printable but the percent sign goes as it is.
+_UNESCAPED: Final = frozenset(range(0x20, 0x7F)) - {0x25}
+
+
+class GrpcError(Exception):
+    """A call's end with a status other than OK.
+
+    `code` is the gRPC status code, `message` the exact text the client shall see (any characters:
+    percent-encoding is this layer's business).
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def frame(payload: bytes) -> bytes:
+    """One uncompressed length-prefixed message."""
+    return b"\0" + len(payload).to_bytes(4, "big") + payload
+
+
+def parse_timeout(value: bytes) -> float:
+    """Seconds of a `grpc-timeout` header: at most eight digits and a unit. Raises GrpcError."""
+    text = value.decode("latin-1")
+    digits, unit = text[:-1], _SECONDS.get(text[-1:])
+    if unit is None or not (digits.isascii() and digits.isdigit()) or len(digits) > 8:
+        raise GrpcError(INTERNAL, f"malformed grpc-timeout: {text!r}")
+    return int(digits) * unit
+
+
+def encode_message(text: str) -> bytes:
+    """Percent-encode a status text for the `grpc-message` trailer, cut to what clients accept."""
+    raw = text.encode("utf-8", "surrogateescape")
+    if len(raw) <= _MESSAGE_CHARS_MAX and text.isprintable() and text.isascii() and "%" not in text:
+        return raw
+    pieces = [chr(b) if b in _UNESCAPED else f"%{b:02X}" for b in raw[:_MESSAGE_CHARS_MAX]]
+    size = 0
+    for index, piece in enumerate(pieces):
+        size += len(piece)
+        if size > _MESSAGE_CHARS_MAX:
+            del pieces[index:]
+            break
+    return "".join(pieces).encode("ascii")
+
+
+def trailers(code: int, message: str) -> Event:
+    """The ASGI event that ends a call with a status."""
+    headers = [(b"grpc-status", b"%d" % code)]
+    if message:
+        headers.append((b"grpc-message", encode_message(message)))
+    return {"type": "http.response.trailers", "headers": headers, "more_trailers": False}
+
+
+class FrameReader:
+    """Cuts a request body into messages. Holds at most one message and one body event beyond it."""
+
+    __slots__ = ("_buffer", "_encoding", "_limit")
+
+    def __init__(self, limit: int, encoding: str) -> None:
+        """`limit`: bytes of the largest message accepted; `encoding`: the call's grpc-encoding."""
+        self._limit = limit
+        self._encoding = encoding
+        self._buffer = bytearray()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no part of a message is waiting for the rest of it."""
+        return not self._buffer
+
+    def feed(self, chunk: bytes) -> None:
+        self._buffer += chunk
+
+    def next_message(self) -> bytes | None:
+        """The next whole message, or None until more is fed. Raises GrpcError on a bad frame.
+
+        The length is judged as soon as it is known, so an oversized message is never buffered.
+        """
+        buffer = self._buffer
+        if len(buffer) < PREFIX_BYTES:
+            return None
+        flags = buffer[0]
+        end = PREFIX_BYTES + int.from_bytes(buffer[1:PREFIX_BYTES], "big")
+        self._check(flags, end - PREFIX_BYTES)
+        if len(buffer) < end:
+            return None
+        with memoryview(buffer) as view:
+            payload = bytes(view[PREFIX_BYTES:end])
+        del buffer[:end]
+        return self._inflate(payload) if flags else payload
+
+    def _check(self, flags: int, size: int) -> None:
+        if flags > 1:
+            raise GrpcError(INTERNAL, f"grpc: received unexpected payload format {flags}")
+        if size > self._limit:
+            text = f"grpc: received message larger than max ({size} vs. {self._limit})"
+            raise GrpcError(RESOURCE_EXHAUSTED, text)
+        if flags and self._encoding in ("", "identity"):
+            text = "grpc: compressed flag set with identity or empty encoding"
+            raise GrpcError(INTERNAL, text)
+        if flags and self._encoding != "gzip":
+            text = f'grpc: Decompressor is not installed for grpc-encoding "{self._encoding}"'
+            raise GrpcError(UNIMPLEMENTED, text)
+
+    def _inflate(self, payload: bytes) -> bytes:
+        inflater = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            plain = inflater.decompress(payload, self._limit + 1)
+        except zlib.error as error:
+            text = f"grpc: failed to decompress the received message: {error}"
+            raise GrpcError(INTERNAL, text) from error
+        if len(plain) > self._limit:
+            text = f"grpc: received message after decompression larger than max {self._limit}"
+            raise GrpcError(RESOURCE_EXHAUSTED, text)
+        if not inflater.eof:
+            text = "grpc: failed to decompress the received message: unexpected EOF"
+            raise GrpcError(INTERNAL, text)
+        return plain

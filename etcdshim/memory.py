@@ -1,0 +1,155 @@
+"""A backend in one process and in memory: no replication, nothing durable.
+
+The baseline to measure the replicated backend against, and what the services are tested on. Values
+above `inline_limit` are handed out as coded values, so that the paths which load bytes later are
+the same as with the replicated backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from etcdshim.backend import BackendStatus, MemberInfo, ServerStopped
+from racos.mvcc.command import (
+    CodedValue,
+    Command,
+    Event,
+    Operation,
+    Put,
+    Range,
+    RangeResult,
+    Result,
+    Txn,
+    TxnResult,
+)
+from racos.mvcc.digest import digest
+from racos.mvcc.errors import StoreError
+from racos.mvcc.store import Store
+
+_EMPTY_DB_BYTES = 4096
+_QUOTA_BYTES = 2 * 1024**3
+
+
+class MemoryBackend:
+    """See `etcdshim.backend.Backend`. `inline_limit` None keeps every value inline."""
+
+    cluster_id = 0x0AC05
+    term = 1
+
+    def __init__(self, *, inline_limit: int | None = None, member_id: int = 1) -> None:
+        self.member_id = member_id
+        self._store = Store()
+        self._inline_limit = inline_limit
+        self._values: dict[bytes, bytes] = {}  # digest -> bytes of the coded values
+        self._written_bytes = 0
+        self._applied = 1
+        self._closed = False
+        self._listeners: list[Callable[[int, int], None]] = []
+
+    @property
+    def revision(self) -> int:
+        return self._store.revision
+
+    @property
+    def compact_revision(self) -> int:
+        return self._store.compact_revision
+
+    def propose(self, command: Command) -> asyncio.Future[Result]:
+        """Applied before this returns; the future is done already."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(ServerStopped())
+            return future
+        before = self._store.revision
+        command = self._code(command)
+        needed = self._store.values_needed(command)
+        try:
+            result = self._store.apply(command, {v: self._values[v.digest] for v in needed})
+        except StoreError as refused:
+            future.set_exception(refused)
+            return future
+        assert result is not None
+        self._applied += 1
+        future.set_result(result)
+        for listener in tuple(self._listeners):
+            listener(before + 1, self._store.revision)
+        return future
+
+    def barrier(self) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(ServerStopped())
+        else:
+            future.set_result(None)
+        return future
+
+    def range(self, request: Range) -> RangeResult:
+        return self._store.range(request)
+
+    def read_txn(self, request: Txn) -> TxnResult:
+        needed = self._store.values_needed(request)
+        return self._store.read_txn(request, {v: self._values[v.digest] for v in needed})
+
+    def cached(self, value: CodedValue) -> bytes | None:  # noqa: ARG002 - always by `load`
+        return None
+
+    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
+        await asyncio.sleep(0)  # as a real fetch: others run in between
+        return [self._values[value.digest] for value in values]
+
+    def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
+        return self._store.history(start, end)
+
+    def subscribe(self, listener: Callable[[int, int], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def status(self) -> BackendStatus:
+        size = _EMPTY_DB_BYTES + self._written_bytes
+        return BackendStatus(
+            db_size=size,
+            db_size_in_use=size,
+            db_size_quota=_QUOTA_BYTES,
+            leader=self.member_id,
+            applied_index=self._applied,
+            committed_index=self._applied,
+            errors=(),
+        )
+
+    def members(self) -> Sequence[MemberInfo]:
+        return (MemberInfo(self.member_id, "memory", (), (), False),)
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self._closed = True
+
+    def _code(self, command: Command) -> Command:
+        if isinstance(command, Put):
+            return self._code_put(command)
+        if isinstance(command, Txn):
+            return self._code_txn(command)
+        return command
+
+    def _code_txn(self, txn: Txn) -> Txn:
+        return txn._replace(
+            success=tuple(map(self._code_operation, txn.success)),
+            failure=tuple(map(self._code_operation, txn.failure)),
+        )
+
+    def _code_operation(self, operation: Operation) -> Operation:
+        if isinstance(operation, Put):
+            return self._code_put(operation)
+        if isinstance(operation, Txn):
+            return self._code_txn(operation)
+        return operation
+
+    def _code_put(self, put: Put) -> Put:
+        value = put.value
+        assert isinstance(value, bytes)
+        self._written_bytes += len(put.key) + len(value)
+        if self._inline_limit is None or len(value) <= self._inline_limit:
+            return put
+        name = digest(value)
+        self._values[name] = value
+        return put._replace(value=CodedValue(len(value), name, (), self._applied, 0, 0))

@@ -1,0 +1,63 @@
+"""A range as it was at a recent revision: the present one with the few changes since undone.
+
+Clients page through a large range at the revision of their first page, while writes go on. Counting
+and fetching such a page by a scan would cost O(range) each time; undoing d changes costs
+O(d log d + page).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from heapq import merge
+from itertools import islice
+
+from racos.mvcc.command import KeyValue
+from racos.mvcc.keyindex import FROM_KEY, KeyIndex
+
+
+class RewoundRange:
+    """The keys of [key, range_end) visible at `revision`.
+
+    `changed` must hold every key that changed above `revision`; it may hold others.
+    """
+
+    __slots__ = ("_gone", "_index", "_span", "_then", "count")
+
+    def __init__(
+        self,
+        index: KeyIndex,
+        key: bytes,
+        range_end: bytes,
+        revision: int,
+        changed: Collection[bytes],
+    ) -> None:
+        touched = [name for name in changed if name >= key]
+        if range_end != FROM_KEY:
+            touched = [name for name in touched if name < range_end]
+        touched.sort()
+        self._index = index
+        self._span = index.span(key, range_end)
+        self._then = {name: index.at(name, revision) for name in touched}
+        self._gone = [  # visible then, dead now; in key order
+            name for name, kv in self._then.items() if kv is not None and name not in index.live
+        ]
+        born = sum(kv is None and name in index.live for name, kv in self._then.items())
+        self.count = self._span[1] - self._span[0] - born + len(self._gone)
+
+    def slice(self, start: int, stop: int) -> list[KeyValue]:
+        """Positions [start, stop) in key order; they must begin or end where the range does."""
+        assert start == 0 or stop == self.count
+        backwards = start > 0
+        gone = reversed(self._gone) if backwards else iter(self._gone)
+        names = merge(self._index.names(*self._span, backwards), gone, reverse=backwards)
+        kvs = list(islice(self._visible(names), stop - start))
+        if backwards:
+            kvs.reverse()
+        return kvs
+
+    def _visible(self, names: Iterable[bytes]) -> Iterator[KeyValue]:
+        live, then = self._index.live, self._then
+        for name in names:
+            kv = then[name] if name in then else live[name]
+            if kv is not None:
+                yield kv

@@ -1,0 +1,193 @@
+"""The replicated state machine: decided commands in, revisions and results out.
+
+Every replica applies the same commands in the same order and so holds the same state. Nothing here
+reads a clock, a random number or the order of a set; a refused command is refused everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from racos.mvcc.command import (
+    CodedValue,
+    Command,
+    Compact,
+    CompactResult,
+    DeleteRange,
+    DeleteResult,
+    Event,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+    Result,
+    Txn,
+    TxnResult,
+)
+from racos.mvcc.compaction import Compactor
+from racos.mvcc.digest import StateDigest
+from racos.mvcc.errors import Compacted, FutureRevision
+from racos.mvcc.history import Entry, History
+from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.ranges import evaluate
+from racos.mvcc.txn import (
+    TxnRun,
+    check_puts,
+    check_ranges,
+    choose_path,
+    is_read_only,
+    leaves_of,
+    values_needed,
+)
+from racos.mvcc.writes import check_lease, check_previous, write_put
+
+_NOTHING_LOADED: Mapping[CodedValue, bytes] = MappingProxyType({})
+_COMPACTION_KEYS_PER_STEP = 1000
+
+
+class Store:
+    """Keys, their history and the revision counter of one replica.
+
+    `leases` holds the ids of the leases that exist, and is asked while commands are applied; it
+    belongs to the replicated state, so its owner changes it only by decided commands as well.
+    """
+
+    __slots__ = ("_history", "_index", "_leases", "compact_revision", "revision")
+
+    def __init__(self, leases: Container[int] = ()) -> None:
+        self.revision = 1  # of the newest write; 1 when there was none
+        self.compact_revision = -1  # lowest readable revision; -1 before the first compaction
+        self._index = KeyIndex()
+        self._history = History()
+        self._leases = leases
+
+    def apply(
+        self,
+        command: Command,
+        loaded: Mapping[CodedValue, bytes] = _NOTHING_LOADED,
+        want_result: bool = True,
+    ) -> Result | None:
+        """Apply the next decided command; the result, or None when it is not wanted.
+
+        `loaded` maps the values that `values_needed` names for this command and state to their
+        bytes. Raises a StoreError, and has changed nothing, when the command is refused.
+        """
+        if isinstance(command, Put):
+            return self._apply_put(command, want_result)
+        if isinstance(command, Txn):
+            return self._apply_txn(command, loaded, want_result)
+        if isinstance(command, DeleteRange):
+            return self._apply_delete(command, want_result)
+        return self._apply_compact(command, want_result)
+
+    def values_needed(self, command: Command) -> tuple[CodedValue, ...]:
+        """Coded values whose bytes `apply` needs, for the state right before the command.
+
+        Only guards that order a coded value against a literal need any.
+        """
+        if not isinstance(command, Txn):
+            return ()
+        return tuple(dict.fromkeys(values_needed(self._index, command)))
+
+    def range(self, request: Range) -> RangeResult:
+        """Read keys, now or at an old revision. Raises Compacted or FutureRevision."""
+        wanted = request.revision
+        if wanted <= 0 or wanted == self.revision:
+            return evaluate(self._index, request, self.revision, 0)
+        self._check_readable(wanted)
+        return evaluate(self._index, request, self.revision, wanted, self._history)
+
+    def read_txn(self, txn: Txn, loaded: Mapping[CodedValue, bytes] = _NOTHING_LOADED) -> TxnResult:
+        """Evaluate a transaction that only reads (ValueError otherwise). Raises as `range`.
+
+        `loaded` is as for `apply`.
+        """
+        if not is_read_only(txn):
+            raise ValueError("read_txn takes transactions of ranges only")
+        path = choose_path(self._index, txn, loaded)
+        check_ranges(leaves_of(path), self.revision, self.compact_revision)
+        responses = TxnRun(self._index, self.revision, True).run(path)
+        return TxnResult(self.revision, path.succeeded, responses)
+
+    def count(self, key: bytes, range_end: bytes = b"", revision: int = 0) -> int:
+        """Number of keys in a range: O(log n) now, O(changes since) before. Raises as `range`."""
+        return self.range(Range(key, range_end, revision=revision, count_only=True)).count
+
+    def history(self, start: int, end: int) -> Iterator[tuple[int, Sequence[Event]]]:
+        """(revision, its events in order) for each revision in [start, end] up to the newest.
+
+        Raises Compacted, at once or while iterating, when a revision is below compact_revision. At
+        compact_revision itself the events have no prev_kv: that version is compacted.
+        """
+        if start < self.compact_revision:
+            raise Compacted(f"revision {start} is below {self.compact_revision}")
+        return self._iterate_history(max(start, self._history.first), min(end, self.revision))
+
+    def state_digest(self) -> bytes:
+        """BLAKE3-256 of the whole readable state, equal exactly on equal replicas; O(state)."""
+        state = StateDigest(self.revision, self.compact_revision)
+        for kv in self._index.versions():
+            state.add(kv)
+        return state.finish()
+
+    def _apply_put(self, put: Put, want_result: bool) -> PutResult | None:
+        index = self._index
+        if put.lease:
+            check_lease(put, self._leases)
+        if put.ignore_value or put.ignore_lease:
+            check_previous(put, index.live)
+        previous = index.live.get(put.key)
+        kv = write_put(index, put, self.revision + 1, previous)
+        self._advance(kv if previous is None else Event(False, kv, previous))
+        if not want_result:
+            return None
+        return PutResult(self.revision, previous if put.prev_kv else None)
+
+    def _apply_delete(self, request: DeleteRange, want_result: bool) -> DeleteResult | None:
+        run = TxnRun(self._index, self.revision, want_result)
+        result = run.delete(request)
+        self._commit(run)
+        return result if want_result else None
+
+    def _apply_txn(
+        self, txn: Txn, loaded: Mapping[CodedValue, bytes], want_result: bool
+    ) -> TxnResult | None:
+        path = choose_path(self._index, txn, loaded)
+        leaves = leaves_of(path)
+        check_puts(leaves, self._index, self._leases)
+        check_ranges(leaves, self.revision, self.compact_revision)
+        run = TxnRun(self._index, self.revision, want_result)
+        responses = run.run(path)
+        self._commit(run)
+        return TxnResult(self.revision, path.succeeded, responses) if want_result else None
+
+    def _apply_compact(self, request: Compact, want_result: bool) -> CompactResult | None:
+        if request.revision <= self.compact_revision:
+            raise Compacted(f"revision {request.revision} is not above {self.compact_revision}")
+        if request.revision > self.revision:
+            raise FutureRevision(f"revision {request.revision} is above {self.revision}")
+        self.compact_revision = request.revision
+        compactor = Compactor(self._index, self._history, request.revision)
+        while not compactor.step(_COMPACTION_KEYS_PER_STEP):
+            pass
+        return CompactResult(self.revision) if want_result else None
+
+    def _commit(self, run: TxnRun) -> None:
+        """Give the changes of a run their revision; a run without changes takes none."""
+        if run.events:
+            self._advance(run.events[0] if len(run.events) == 1 else tuple(run.events))
+
+    def _advance(self, entry: Entry) -> None:
+        self._history.append(entry)
+        self.revision += 1
+
+    def _check_readable(self, revision: int) -> None:
+        if revision > self.revision:
+            raise FutureRevision(f"revision {revision} is above {self.revision}")
+        if revision < self.compact_revision:
+            raise Compacted(f"revision {revision} is below {self.compact_revision}")
+
+    def _iterate_history(self, start: int, end: int) -> Iterator[tuple[int, Sequence[Event]]]:
+        for revision in range(start, end + 1):
+            yield revision, self._history.events(revision)

@@ -1,0 +1,77 @@
+"""Random commands over a keyspace so small that everything collides with everything."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from racos.mvcc.command import (
+    Compare,
+    CompareTarget,
+    DeleteRange,
+    Operation,
+    Put,
+    Range,
+    Txn,
+)
+from tests.mvcc.coded import coded
+
+LEASES = frozenset({7, 9})
+REVISIONS_MAX = 30  # a run seldom gets further, so revisions of every kind occur
+
+keys = st.sampled_from([b"\0", b"a", b"aa", b"ab", b"b", b"c", b"\xff"])
+range_ends = st.sampled_from([b"", b"", b"\0", b"a", b"ab", b"b", b"d", b"\xff\xff"])
+literals = st.sampled_from([b"", b"m", b"mm", b"n", b"nn"])
+values = literals | st.builds(coded, st.sampled_from([b"m", b"mm", b"nn"]), st.integers(0, 2))
+revisions = st.just(0) | st.integers(-2, REVISIONS_MAX)
+bounds = st.just(0) | st.integers(-1, REVISIONS_MAX)
+flags = st.booleans()
+leases = st.sampled_from([0, 0, 0, 7, 9, 8])  # 8 does not exist
+
+puts = st.builds(Put, keys, values, leases, flags, st.just(False), st.just(False)) | st.builds(
+    Put, keys, values, leases, flags, flags, flags
+)
+deletes = st.builds(DeleteRange, keys, range_ends, flags)
+unfiltered = st.builds(
+    Range,
+    keys,
+    range_ends,
+    st.integers(-1, 4),
+    revisions,
+    st.integers(0, 2),
+    st.integers(0, 4),
+    flags,
+    flags,
+    st.sampled_from([False, False, True]),
+)
+filtered = st.builds(
+    Range,
+    keys,
+    range_ends,
+    st.integers(-1, 4),
+    revisions,
+    st.integers(0, 2),
+    st.integers(0, 4),
+    flags,
+    flags,
+    flags,
+    bounds,
+    bounds,
+    bounds,
+    bounds,
+)
+ranges = unfiltered | filtered
+
+_numbers = st.sampled_from([t for t in CompareTarget if t is not CompareTarget.VALUE])
+compares = st.builds(
+    Compare, st.integers(0, 3), _numbers, keys, st.integers(0, REVISIONS_MAX), range_ends
+) | st.builds(Compare, st.integers(0, 3), st.just(CompareTarget.VALUE), keys, literals, range_ends)
+
+
+def _txns(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Txn]:
+    branch = st.lists(operations, max_size=4).map(tuple)
+    return st.builds(Txn, st.lists(compares, max_size=2).map(tuple), branch, branch)
+
+
+_nested = _txns(_txns(puts | deletes | ranges) | puts | deletes | ranges)
+txns = _txns(puts | deletes | ranges | _nested)
+read_txns = _txns(ranges | _txns(ranges))

@@ -1,0 +1,135 @@
+"""The store against the simple model, command by command, with everything a client could see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from racos.mvcc.command import Command, Compact, Put, Range, Txn
+from racos.mvcc.digest import StateDigest
+from racos.mvcc.errors import StoreError
+from racos.mvcc.store import Store
+from tests.mvcc import strategies
+from tests.mvcc.coded import load, plain_command, plain_event, plain_result
+from tests.mvcc.model import Model
+
+pytestmark = pytest.mark.slow
+
+
+class StoreAgainstModel(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store(strategies.LEASES)
+        self.quiet = Store(strategies.LEASES)  # a replica that owes nobody an answer
+        self.model = Model(strategies.LEASES)
+
+    @rule(command=strategies.puts)
+    def put(self, command: Put) -> None:
+        self.apply(command)
+
+    @rule(command=strategies.puts, count=st.integers(1, 3))
+    def put_plainly(self, command: Put, count: int) -> None:
+        for _ in range(count):
+            self.apply(Put(command.key, command.value))
+
+    @rule(command=strategies.deletes)
+    def delete(self, command: Command) -> None:
+        self.apply(command)
+
+    @rule(command=strategies.txns)
+    def txn(self, command: Txn) -> None:
+        self.apply(command)
+
+    @rule(revision=st.integers(-1, strategies.REVISIONS_MAX))
+    def compact(self, revision: int) -> None:
+        self.apply(Compact(revision))
+
+    @precondition(lambda self: self.model.revision > 2)
+    @rule(back=st.integers(0, 3))
+    def compact_near(self, back: int) -> None:
+        self.apply(Compact(self.model.revision - back))
+
+    @rule(requests=st.lists(strategies.ranges, min_size=1, max_size=4))
+    def read(self, requests: list[Range]) -> None:
+        for request in requests:
+            self.compare_range(request)
+
+    @rule(requests=st.lists(strategies.ranges, min_size=1, max_size=4), back=st.integers(0, 4))
+    def read_near(self, requests: list[Range], back: int) -> None:
+        revision = max(1, self.model.revision - back)
+        for request in requests:
+            self.compare_range(request._replace(revision=revision))
+
+    @rule(txn=strategies.read_txns)
+    def read_txn(self, txn: Txn) -> None:
+        loaded = load(self.store.values_needed(txn))
+        self.compare(
+            lambda: self.store.read_txn(txn, loaded),
+            lambda: self.model.read_txn(txn),
+        )
+
+    @rule(key=strategies.keys, end=strategies.range_ends, revision=strategies.revisions)
+    def count(self, key: bytes, end: bytes, revision: int) -> None:
+        counted = outcome(lambda: self.store.count(key, end, revision))
+        request = Range(key, end, revision=revision)
+        assert counted == outcome(lambda: self.model.range(request).count)
+
+    @rule(start=st.integers(-1, strategies.REVISIONS_MAX), length=st.integers(-1, 40))
+    def history(self, start: int, length: int) -> None:
+        end = start + length
+        found = outcome(lambda: list(self.store.history(start, end)))
+        if isinstance(found, list):
+            found = [(rev, [plain_event(event) for event in events]) for rev, events in found]
+        assert found == outcome(lambda: self.model.history(start, end))
+
+    @invariant()
+    def revisions_agree(self) -> None:
+        assert self.store.revision == self.model.revision
+        assert self.store.compact_revision == self.model.compact_revision
+
+    @invariant()
+    def exactly_the_right_versions_are_kept(self) -> None:
+        expected = StateDigest(self.model.revision, self.model.compact_revision)
+        for kv in self.model.versions():
+            expected.add(kv)
+        assert self.store.state_digest() == expected.finish()
+        assert self.quiet.state_digest() == expected.finish()
+
+    def apply(self, command: Command) -> None:
+        loaded = load(self.store.values_needed(command))
+        quietly = outcome(lambda: self.quiet.apply(command, loaded, want_result=False))
+        simple = plain_command(command)
+        result = self.compare(
+            lambda: self.store.apply(command, loaded),
+            lambda: self.model.apply(simple),
+        )
+        assert isinstance(quietly, type) == isinstance(result, type)
+
+    def compare_range(self, request: Range) -> None:
+        self.compare(lambda: self.store.range(request), lambda: self.model.range(request))
+
+    def compare(self, ours: Callable[[], Any], theirs: Callable[[], Any]) -> object:
+        result = outcome(ours)
+        if not isinstance(result, type):
+            result = plain_result(result)
+        assert result == outcome(theirs)
+        return result
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """What a call returned, or the type of its refusal."""
+    try:
+        return call()
+    except StoreError as error:
+        return type(error)
+
+
+TestStoreAgainstModel = StoreAgainstModel.TestCase
+TestStoreAgainstModel.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True, database=None
+)
