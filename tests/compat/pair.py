@@ -96,6 +96,11 @@ class Server:
         self._send("/etcdserverpb.KV/DeleteRange", pb.DeleteRangeRequest(key=b"\0begin"))
         self.base = answer.header.revision + 1
 
+    def member_id(self) -> int:
+        answer = self._send("/etcdserverpb.KV/Range", pb.RangeRequest(key=b"\0"))
+        assert isinstance(answer, pb.RangeResponse)
+        return answer.header.member_id
+
     def call(self, path: str, request: Message) -> Message | Failure:
         try:
             answer = self._send(path, shifted(request, self.base))
