@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from typing import cast, NamedTuple
+from typing import NamedTuple, cast
 
 from racos.transport.frame import Decoder, Frame, FrameError, encode
 from racos.transport.handshake import HANDSHAKE_BYTES_MAX, Refused, Self, refusal
