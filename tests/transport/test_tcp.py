@@ -221,8 +221,6 @@ async def test_silent_strangers_are_bounded(
 async def test_the_queue_to_a_peer_that_does_not_read_is_bounded(cluster: Cluster) -> None:
     ports = free_ports(2)
     first = Node(0, ports, queue_bytes_max=1 << 20)
-    listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", ports[1])
-    listener.close()
     own = Self(CLUSTER, 1, MEMBERS[:2])
     deaf = socket.create_server(("127.0.0.1", ports[1]))
     deaf.setblocking(False)
