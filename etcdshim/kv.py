@@ -18,7 +18,7 @@ from etcdshim.errors import BackendFailure, translate
 from etcdshim.header import Headers, check_leader
 from etcdshim.limits import Limits
 from etcdshim.pb import rpc_pb2 as pb
-from racos.mvcc.command import Compact, DeleteResult, PutResult, RangeResult, Result, Txn, TxnResult
+from racos.mvcc.command import Compact, DeleteResult, PutResult, Result, Txn, TxnResult
 
 
 class KvService:
@@ -110,8 +110,5 @@ class KvService:
         return result
 
     async def _load(self, result: Result) -> convert.Loaded:
-        if isinstance(result, PutResult) and result.prev_kv is None:
-            return values.NOTHING  # the hot path
-        if isinstance(result, RangeResult) and not result.kvs:
-            return values.NOTHING
-        return await values.load(self._backend, convert.coded_values(result))
+        wanted = convert.coded_values(result)
+        return await values.load(self._backend, wanted) if wanted else values.NOTHING
