@@ -6,6 +6,7 @@ because tools and people match on them.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
@@ -28,14 +29,12 @@ UNAVAILABLE: Final = 14
 PREFIX_BYTES: Final = 5  # one byte of flags, four of length
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS  # tells zlib to expect gzip's header
 _MESSAGE_CHARS_MAX: Final = 4096  # clients refuse header lists above 8 to 16 KiB
-_SECONDS: Final[Mapping[str, float]] = {
-    "H": 3600.0,
-    "M": 60.0,
-    "S": 1.0,
-    "m": 1e-3,
-    "u": 1e-6,
-    "n": 1e-9,
-}
+# By the unit's byte, as indexing bytes yields numbers.
+_SECONDS: Final[Mapping[int, float]] = dict(
+    zip(b"HMSmun", (3600, 60, 1, 1e-3, 1e-6, 1e-9), strict=True)
+)
+_pack_prefix = struct.Struct(">xI").pack  # flags zero, length
+unpack_prefix = struct.Struct(">BI").unpack_from  # flags, length
 # Everything printable but the percent sign goes as it is.
 _UNESCAPED: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 
@@ -55,14 +54,14 @@ class GrpcError(Exception):
 
 def frame(payload: bytes) -> bytes:
     """One uncompressed length-prefixed message."""
-    return b"\0" + len(payload).to_bytes(4, "big") + payload
+    return _pack_prefix(len(payload)) + payload
 
 
 def parse_timeout(value: bytes) -> float:
     """Seconds of a `grpc-timeout` header: at most eight digits and a unit. Raises GrpcError."""
-    text = value.decode("latin-1")
-    digits, unit = text[:-1], _SECONDS.get(text[-1:])
-    if unit is None or not (digits.isascii() and digits.isdigit()) or len(digits) > 8:
+    digits, unit = value[:-1], _SECONDS.get(value[-1]) if value else None
+    if unit is None or not digits.isdigit() or len(digits) > 8:
+        text = value.decode("latin-1")
         raise GrpcError(INTERNAL, f"malformed grpc-timeout: {text!r}")
     return int(digits) * unit
 
@@ -117,9 +116,9 @@ class FrameReader:
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
             return None
-        flags = buffer[0]
-        end = PREFIX_BYTES + int.from_bytes(buffer[1:PREFIX_BYTES], "big")
-        self._check(flags, end - PREFIX_BYTES)
+        flags, size = unpack_prefix(buffer)
+        self._check(flags, size)
+        end = PREFIX_BYTES + size
         if len(buffer) < end:
             return None
         with memoryview(buffer) as view:
