@@ -326,8 +326,8 @@ async def test_a_caller_that_leaves_does_not_take_its_proposal_or_others_along()
     server = Server(backend, Services(backend))
     leaving = asyncio.ensure_future(server.put(b"a", b"1"))
     staying = asyncio.ensure_future(server.put(b"b", b"2"))
-    while len(backend.waiting) < 2:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # both run up to their wait
+    assert len(backend.waiting) == 2
     leaving.cancel()
     await asyncio.wait([leaving])
     assert leaving.cancelled()
