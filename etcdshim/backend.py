@@ -1,7 +1,7 @@
 """What the etcd services need of a store: the one seam between the API and the replicated system.
 
-The services speak the vocabulary of `racos.mvcc.command` and this Protocol; a node implements it, and
-so does the single-process memory backend (`etcdshim.memory`).
+The services speak the vocabulary of `racos.mvcc.command` and this Protocol; a node implements it,
+and so does the single-process memory backend (`etcdshim.memory`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from racos.errors import (
+    Corrupt,
+    RequestTimedOut,
+    ServerStopped,
+    TooManyRequests,
+    Unavailable,
+)
 from racos.mvcc.command import (
     CodedValue,
     Command,
@@ -21,35 +28,16 @@ from racos.mvcc.command import (
     TxnResult,
 )
 
-
-class Unavailable(Exception):
-    """The cluster could not answer; the outcome of a write is unknown. `text` is etcd's exact message."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-
-class RequestTimedOut(Unavailable):
-    """No quorum answered within the server's request timeout (etcd: `etcdserver: request timed out`)."""
-
-    def __init__(self) -> None:
-        super().__init__("etcdserver: request timed out")
-
-
-class ServerStopped(Unavailable):
-    """The node is shutting down (etcd: `etcdserver: server stopped`)."""
-
-    def __init__(self) -> None:
-        super().__init__("etcdserver: server stopped")
-
-
-class TooManyRequests(Exception):
-    """A queue bound was hit; nothing was proposed (etcd: `etcdserver: too many requests`)."""
-
-
-class Corrupt(Exception):
-    """Stored bytes failed verification and no good copy could be had; never served."""
+__all__ = [
+    "Backend",
+    "BackendStatus",
+    "Corrupt",
+    "MemberInfo",
+    "RequestTimedOut",
+    "ServerStopped",
+    "TooManyRequests",
+    "Unavailable",
+]
 
 
 class MemberInfo(NamedTuple):
@@ -64,7 +52,9 @@ class BackendStatus(NamedTuple):
     db_size: int  # bytes on disk
     db_size_in_use: int  # bytes still referenced, <= db_size
     db_size_quota: int  # bytes
-    leader: int  # member id that tools may treat as leader (nominal: Racos has none); 0 without quorum
+    leader: (
+        int  # member id that tools may treat as leader (nominal: Racos has none); 0 without quorum
+    )
     applied_index: int  # count of slots applied here, > 0
     committed_index: int  # count of slots known decided here, >= applied_index
     errors: tuple[str, ...]
@@ -97,24 +87,28 @@ class Backend(Protocol):
     def range(self, request: Range) -> RangeResult:
         """Local read at once. Raises Compacted or FutureRevision."""
 
-    def read_txn(self, request: Txn) -> TxnResult:
-        """Local evaluation of a transaction that only reads. Raises as range."""
+    async def read_txn(self, request: Txn) -> TxnResult:
+        """Local evaluation of a transaction that only reads. Raises as range, and as load when a
+        guard orders a coded value against a literal."""
 
     def cached(self, value: CodedValue) -> bytes | None:
         """The value's bytes if they are in memory."""
 
     async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
-        """The values' bytes, in order, rebuilt from fragments and verified. Raises Corrupt, Unavailable."""
+        """The values' bytes, in order, rebuilt from fragments and verified. Raises Corrupt,
+        Unavailable.
+        """
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
-        """(revision, events in order) for each revision in [start, end]; Compacted if start is too old.
+        """(revision, events in order) for each revision in [start, end]; Compacted if start is too
+        old.
 
         start == compact_revision is allowed and yields a tombstone kept there (etcd #19179).
         """
 
     def subscribe(self, listener: Callable[[int, int], None]) -> Callable[[], None]:
-        """Call `listener(first, last)` after revisions first..last were applied (and compactions: an
-        empty interval first > last). Returns the function that ends the subscription."""
+        """Call `listener(first, last)` after revisions first..last were applied (and compactions:
+        an empty interval first > last). Returns the function that ends the subscription."""
 
     def status(self) -> BackendStatus: ...
 

@@ -102,7 +102,7 @@ class KvService:
     async def _read(self, command: Txn, *, serializable: bool) -> TxnResult:
         if not serializable:
             await self._backend.barrier()
-        return self._backend.read_txn(command)
+        return await self._backend.read_txn(command)
 
     async def _write(self, command: Txn) -> TxnResult:
         result = await self._backend.propose(command)

@@ -87,7 +87,7 @@ class MemoryBackend:
     def range(self, request: Range) -> RangeResult:
         return self._store.range(request)
 
-    def read_txn(self, request: Txn) -> TxnResult:
+    async def read_txn(self, request: Txn) -> TxnResult:
         needed = self._store.values_needed(request)
         return self._store.read_txn(request, {v: self._values[v.digest] for v in needed})
 

@@ -1,1 +1,3 @@
-"""Pure agreement: lanes, slots, quorums, the coin and the read barrier (no I/O, no clock, no randomness)."""
+"""Pure agreement: lanes, slots, quorums, the coin and the read barrier (no I/O, no clock, no
+randomness).
+"""

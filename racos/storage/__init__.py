@@ -1,1 +1,1 @@
-"""Durable storage: the disk port, checksummed records and the group-committed log that is the value store."""
+"""Durable storage: the disk port and the group-committed log that is the value store."""

@@ -1,0 +1,226 @@
+"""`racos bench` (or `python -m bench.cli`): Racos and stock etcd under one load, in one run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from bench.compare import Plan, compare
+from bench.drive import BenchError
+from bench.report import print_report
+from bench.systems import ETCD, RACOS
+
+app = typer.Typer(
+    help="Compare Racos with stock etcd under the same load, in one run.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+_UNITS: Final = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `256`, `64k`, `64KiB` or `1M`; raises typer.BadParameter."""
+    match = re.fullmatch(r"(\d+)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in _UNITS:
+        raise typer.BadParameter(f"{text!r} is no size: want bytes, or a number with k or m")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+Sizes = Annotated[
+    list[str], typer.Option("--size", help="Bytes of a value (256, 64k, 1m); repeat.")
+]
+Clients = Annotated[int, typer.Option(min=1, help="Clients, each with one request in flight.")]
+Nodes = Annotated[int, typer.Option(min=1, max=9, help="Nodes of each cluster.")]
+Seconds = Annotated[float, typer.Option(help="Length of one measurement.")]
+WarmUp = Annotated[float, typer.Option(help="Seconds of load before each measurement.")]
+Repetitions = Annotated[int, typer.Option(min=1, help="Measurements of each system, taking turns.")]
+Only = Annotated[str | None, typer.Option(help="Load one system alone: racos or etcd.")]
+Endpoints = Annotated[
+    str | None, typer.Option(help="HOST:PORT,.. of servers that run already; nothing is started.")
+]
+Etcd = Annotated[
+    str | None, typer.Option(help="The etcd binary.  [default: on PATH, or the wheel's]")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the clusters keep their data.  [default: a temporary one in here]"),
+]
+Keys = Annotated[int | None, typer.Option(min=1, help="Keys in use.  [default: by value size]")]
+Connections = Annotated[int, typer.Option(min=1, help="Connections to each endpoint.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes of the load generator.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01, help="Seconds a client waits for an answer.  [default: 10; 0.25 in a fault run]"
+    ),
+]
+KillAfter = Annotated[
+    float | None,
+    typer.Option(help="Kill the leader (or a node) so many seconds into the measurement."),
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write everything measured to this file.")
+]
+Plot = Annotated[Path | None, typer.Option(help="Draw the result into this PNG file.")]
+
+
+@app.command()
+def put(
+    size: Sizes = ["256"],  # noqa: B006 (typer reads it, nobody changes it)
+    clients: Clients = 100,
+    nodes: Nodes = 3,
+    seconds: Seconds = 5.0,
+    warm_up: WarmUp = 1.0,
+    repetitions: Repetitions = 3,
+    only: Only = None,
+    endpoints: Endpoints = None,
+    etcd: Etcd = None,
+    data_dir: DataDir = None,
+    keys: Keys = None,
+    connections: Connections = 1,
+    processes: Processes = 1,
+    timeout: Timeout = None,
+    kill_after: KillAfter = None,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Puts of random values."""
+    _run(
+        "put", json_file, plot, size=size, only=only, endpoints=endpoints,
+        clients=clients, nodes=nodes, seconds=seconds, warm_up=warm_up, repetitions=repetitions,
+        etcd=etcd, data_dir=data_dir,
+        keys=keys, connections=connections, processes=processes, timeout=timeout,
+        kill_after=kill_after,
+    )  # fmt: skip
+
+
+@app.command()
+def get(
+    size: Sizes = ["256"],  # noqa: B006 (typer reads it, nobody changes it)
+    clients: Clients = 100,
+    serializable: Annotated[
+        bool, typer.Option("--serializable", help="Read what the node has, without a quorum.")
+    ] = False,
+    nodes: Nodes = 3,
+    seconds: Seconds = 5.0,
+    warm_up: WarmUp = 1.0,
+    repetitions: Repetitions = 3,
+    only: Only = None,
+    endpoints: Endpoints = None,
+    etcd: Etcd = None,
+    data_dir: DataDir = None,
+    keys: Keys = None,
+    connections: Connections = 1,
+    processes: Processes = 1,
+    timeout: Timeout = None,
+    kill_after: KillAfter = None,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Gets of single keys, linearizable unless said otherwise."""
+    _run(
+        "get", json_file, plot, size=size, only=only, endpoints=endpoints,
+        clients=clients, nodes=nodes, seconds=seconds, warm_up=warm_up, repetitions=repetitions,
+        etcd=etcd, data_dir=data_dir,
+        keys=keys, connections=connections, processes=processes, timeout=timeout,
+        kill_after=kill_after, serializable=serializable,
+    )  # fmt: skip
+
+
+class _Display:
+    """A live line on stderr: what runs, how far it is, and the rate."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+
+    def begin(self, title: str, seconds: float) -> None:
+        self._task = self._bars.add_task(title, total=seconds, note="")
+
+    def note(self, text: str) -> None:
+        assert self._task is not None
+        self._bars.update(self._task, note=text)
+
+    def advance(self, seconds: float, rate: float) -> None:
+        assert self._task is not None
+        self._bars.update(self._task, completed=seconds)
+        if rate > 0:
+            self._bars.update(self._task, note=f"{rate:,.0f}/s")
+
+    def end(self, rate: float) -> None:
+        assert self._task is not None
+        total = self._bars.tasks[self._task].total
+        self._bars.update(self._task, completed=total, note=f"{rate:,.0f}/s")
+
+
+def _run(
+    operation: str,
+    json_file: Path | None,
+    plot: Path | None,
+    *,
+    size: list[str],
+    only: str | None,
+    endpoints: str | None,
+    **options: Any,
+) -> None:
+    """Carry a command out; an error is one line on stderr and exit code 1."""
+    try:
+        plan = Plan(
+            operation=operation,
+            sizes=tuple(parse_size(text) for text in size),
+            systems=_systems(only, endpoints),
+            endpoints=tuple(each.strip() for each in (endpoints or "").split(",") if each.strip()),
+            **options,
+        )
+        if plot is not None:
+            # Before the run, not after: a missing library should not cost its results.
+            from bench.plot import draw
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        ) as bars:
+            comparison = compare(plan, _Display(bars))
+        print_report(comparison, Console())
+        if json_file is not None:
+            json_file.write_text(json.dumps(comparison.to_json()) + "\n")
+        if plot is not None:
+            draw(comparison, plot)
+    except ModuleNotFoundError as error:
+        _refuse(f"{error.name} is not installed: pip install 'racos[bench]'")
+    except (BenchError, OSError) as error:
+        _refuse(str(error))
+
+
+def _systems(only: str | None, endpoints: str | None) -> tuple[str, ...]:
+    if only not in (None, RACOS, ETCD):
+        raise typer.BadParameter(f"want {RACOS} or {ETCD}, not {only!r}", param_hint="--only")
+    if endpoints:
+        return (only or "endpoints",)
+    return (only,) if only else (RACOS, ETCD)
+
+
+def _refuse(reason: str) -> NoReturn:
+    typer.echo(f"racos bench: {reason}", err=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

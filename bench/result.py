@@ -1,0 +1,239 @@
+"""The result of a comparison: single measurements, their summaries, and all of it as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.recorder import Histogram, Timeline
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One repetition on one system. Usage of servers is None when they are not ours to look at."""
+
+    system: str
+    version: str
+    size: int  # bytes of one value
+    repetition: int
+    seconds: float  # length of the measured window
+    operations: int
+    errors: dict[str, int]
+    latency: Histogram
+    timeline: Timeline
+    client_cpu_s: float
+    server_cpu_s: float | None
+    disk_bytes: int | None  # written by all nodes together
+    killed: str | None = None  # the node that was killed
+    killed_at_s: float | None = None  # into the window
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object; units in the names."""
+        data = {
+            name: getattr(self, name)
+            for name in self.__slots__
+            if name not in ("latency", "timeline")
+        }
+        data["latency"] = self.latency.to_json()
+        data["timeline"] = self.timeline.to_json()
+        return data
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The repetitions of one system at one size, taken together."""
+
+    measurements: Sequence[Measurement]
+
+    def __post_init__(self) -> None:
+        if not self.measurements:
+            raise ValueError("a summary needs a measurement")
+
+    @property
+    def system(self) -> str:
+        return self.measurements[0].system
+
+    @property
+    def version(self) -> str:
+        return self.measurements[0].version
+
+    @property
+    def size(self) -> int:
+        return self.measurements[0].size
+
+    @cached_property
+    def throughputs(self) -> list[float]:
+        """Operations per second of each repetition."""
+        return [each.operations / each.seconds for each in self.measurements]
+
+    @property
+    def throughput(self) -> float:
+        """The median repetition's operations per second."""
+        return statistics.median(self.throughputs)
+
+    @cached_property
+    def latency(self) -> Histogram:
+        """Of all repetitions."""
+        merged = Histogram()
+        for each in self.measurements:
+            merged.merge(each.latency)
+        return merged
+
+    @property
+    def operations(self) -> int:
+        return sum(each.operations for each in self.measurements)
+
+    @property
+    def client_us(self) -> float | None:
+        """CPU of the load generator per operation, microseconds."""
+        return _per(sum(each.client_cpu_s for each in self.measurements) * 1e6, self.operations)
+
+    @property
+    def server_us(self) -> float | None:
+        """CPU of all nodes together per operation, microseconds."""
+        total = _total(each.server_cpu_s for each in self.measurements)
+        return None if total is None else _per(total * 1e6, self.operations)
+
+    @property
+    def client_share(self) -> float | None:
+        """The load generator's part of the CPU that it and the servers used."""
+        client, server = self.client_us, self.server_us
+        return None if client is None or server is None else client / (client + server)
+
+    @property
+    def disk_ratio(self) -> float | None:
+        """Bytes written to disk by all nodes per byte of value in the operations."""
+        total = _total(each.disk_bytes for each in self.measurements)
+        return None if total is None else _per(total, self.operations * self.size)
+
+    @property
+    def longest_gap(self) -> float:
+        """Seconds; the worst of all repetitions."""
+        return max(each.timeline.longest_gap()[0] for each in self.measurements)
+
+    @property
+    def errors(self) -> dict[str, int]:
+        merged: Counter[str] = Counter()
+        for each in self.measurements:
+            merged.update(each.errors)
+        return dict(merged)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures of the table, as a JSON object."""
+        quantiles = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+        latency = {name: self.latency.quantile(at) * 1e3 for name, at in quantiles.items()}
+        return {
+            "system": self.system,
+            "version": self.version,
+            "size": self.size,
+            "throughput_per_s": self.throughput,
+            "throughputs_per_s": self.throughputs,
+            "latency_ms": {**latency, "max": self.latency.maximum * 1e3},
+            "server_cpu_us_per_op": self.server_us,
+            "client_cpu_us_per_op": self.client_us,
+            "client_share_of_cpu": self.client_share,
+            "disk_bytes_per_value_byte": self.disk_ratio,
+            "longest_gap_s": self.longest_gap,
+            "errors": self.errors,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the figures were measured on."""
+
+    cores: int
+    cpu: str
+    memory_bytes: int
+    kernel: str
+    python: str
+    filesystem: str
+    commit: str  # of the source tree, "+" appended when it has changes; empty when there is none
+
+    @classmethod
+    def here(cls, filesystem: str) -> Machine:
+        """Facts of this machine."""
+        return cls(
+            cores=len(os.sched_getaffinity(0)),
+            cpu=_cpu_model(),
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            kernel=platform.release(),
+            python=platform.python_version(),
+            filesystem=filesystem,
+            commit=_commit(),
+        )
+
+
+@dataclass(slots=True)
+class Comparison:
+    """All measurements of one run, in the order in which they were made."""
+
+    machine: Machine
+    workload: dict[str, Any]  # the options of the run
+    measurements: list[Measurement] = field(default_factory=list)
+
+    def summaries(self) -> dict[int, dict[str, Summary]]:
+        """By size, then by system, in order of first appearance."""
+        groups: dict[int, dict[str, list[Measurement]]] = {}
+        for each in self.measurements:
+            groups.setdefault(each.size, {}).setdefault(each.system, []).append(each)
+        return {
+            size: {system: Summary(group) for system, group in systems.items()}
+            for size, systems in groups.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As one JSON object."""
+        return {
+            "schema": SCHEMA,
+            "machine": asdict(self.machine),
+            "workload": self.workload,
+            "summaries": [
+                summary.to_json()
+                for systems in self.summaries().values()
+                for summary in systems.values()
+            ],
+            "measurements": [each.to_json() for each in self.measurements],
+        }
+
+
+def _total(figures: Iterable[float | None]) -> float | None:
+    total = 0.0
+    for figure in figures:
+        if figure is None:
+            return None
+        total += figure
+    return total
+
+
+def _per(amount: float, count: int) -> float | None:
+    return amount / count if count else None
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12"]
+    root = Path(__file__).parent
+    try:
+        answer = subprocess.run(
+            command, cwd=root, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip()

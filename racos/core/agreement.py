@@ -1,0 +1,261 @@
+"""Drives slots through their phases: asks `slot` for verdicts, writes promises down, finds
+coverage.
+
+Effects leave through the outbox; fragments this replica lacks are asked of the node (`rebuilds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from racos.core.coin import coin
+from racos.core.messages import (
+    Hold,
+    Pay,
+    Payload,
+    PayRecord,
+    State,
+    StateRecord,
+    Vote,
+    VoteRecord,
+)
+from racos.core.outbox import Outbox
+from racos.core.peers import Peers
+from racos.core.quorum import Quorum, bits
+from racos.core.slot import Need, Slot, decision, next_state, vote
+
+
+class Patience(NamedTuple):
+    """How long a slot waits, in seconds. Never matters to safety."""
+
+    rest: float = 0.15  # for the remaining states once n-f are there
+    cover: float = 0.3  # for coverage, where giving up is allowed
+
+
+class Agreement:
+    __slots__ = (
+        "_became_decided",
+        "_waiting",
+        "me",
+        "now",
+        "outbox",
+        "patience",
+        "peers",
+        "quorum",
+        "rebuilds",
+        "secret",
+        "statistics",
+    )
+
+    def __init__(
+        self,
+        me: int,
+        quorum: Quorum,
+        secret: bytes,
+        outbox: Outbox,
+        peers: Peers,
+        patience: Patience,
+        became_decided: Callable[[Slot], None],
+    ) -> None:
+        self.me = me
+        self.quorum = quorum
+        self.secret = secret
+        self.outbox = outbox
+        self.peers = peers
+        self.patience = patience
+        self.now = 0.0
+        self.rebuilds: list[tuple[int, int]] = []  # (position, fragments this replica should hold)
+        self.statistics = {"fast": 0, "voted_one": 0, "voted_zero": 0, "phases": 0, "widened": 0}
+        self._became_decided = became_decided
+        self._waiting: dict[int, Slot] = {}
+
+    # -- what this replica says ------------------------------------------------------------------
+
+    def accept(self, slot: Slot, payload: Payload, held: int) -> None:
+        """A batch, or more of its fragments, came for an undecided slot (rule 1)."""
+        merged = _merge(slot.payload, payload)
+        slot.payload = merged
+        new = held & ~slot.stored
+        if payload.coded and not held and not slot.recorded:
+            self._want(slot, self.quorum.share(self.me, 1))
+            return
+        if not slot.recorded:
+            slot.recorded = True
+            slot.stored = held
+            says_one = slot.promised_state < 0
+            record = PayRecord(slot.lane, slot.round, merged, held, says_one)
+            if says_one:
+                slot.promised_state = 0
+                said = State(slot.lane, slot.round, slot.round, 0, 1, held)
+                self.outbox.promise(record, said)
+            else:
+                self.outbox.promise(record, Hold(slot.lane, slot.round, self.me, held))
+        elif new:
+            slot.stored |= new
+            record = PayRecord(slot.lane, slot.round, payload, new, False)
+            self.outbox.promise(record, Hold(slot.lane, slot.round, self.me, new))
+        slot.rebuilding &= ~held
+
+    def say_zero(self, slot: Slot) -> None:
+        """STATE(s, 0, 0): nothing of this slot is here, and it should not hold up the others."""
+        if slot.decided is not None or slot.promised_state >= 0 or slot.recorded:
+            return
+        slot.promised_state = 0
+        self._say_state(slot, 0, 0)
+
+    def _say_state(self, slot: Slot, phase: int, value: int) -> None:
+        held = slot.held.get(self.me, 0)
+        lane, round_ = slot.lane, slot.round
+        self.outbox.promise(
+            StateRecord(lane, round_, round_, phase, value),
+            State(lane, round_, round_, phase, value, held),
+        )
+
+    # -- progress --------------------------------------------------------------------------------
+
+    def advance(self, slot: Slot) -> None:
+        """Do what the slot's messages allow now."""
+        if slot.decided is not None:
+            return
+        value = decision(slot, self.quorum)
+        if value is not None:
+            self._decide(slot, value)
+        elif slot.promised_vote < slot.phase:
+            self._maybe_vote(slot)
+        else:
+            self._maybe_next_phase(slot)
+
+    def _decide(self, slot: Slot, value: int) -> None:
+        fast = slot.phases[0].ones == self.quorum.everyone and slot.promised_vote < 0
+        self.statistics["fast" if fast else ("voted_zero", "voted_one")[value]] += 1
+        if fast:
+            self.peers.all_in_time()
+        self.statistics["phases"] += slot.phase + 1
+        slot.decided = value
+        self._waiting.pop(slot.position, None)
+        self._became_decided(slot)
+
+    def _maybe_vote(self, slot: Slot) -> None:
+        verdict = vote(
+            slot,
+            self.quorum,
+            self.me,
+            absent=self.peers.absent(self.now),
+            wait_rest=self._lasts(slot.rest_since, self.patience.rest),
+            wait_cover=self._lasts(slot.cover_since, self.patience.cover),
+        )
+        if isinstance(verdict, Need):
+            self._wait(slot, verdict)
+            return
+        if slot.cover_since is None or slot.covered(self.quorum):
+            self._waiting.pop(slot.position, None)
+        slot.promised_vote = slot.phase
+        lane, round_ = slot.lane, slot.round
+        self.outbox.promise(
+            VoteRecord(lane, round_, round_, slot.phase, verdict),
+            Vote(lane, round_, round_, slot.phase, verdict),
+        )
+
+    def _maybe_next_phase(self, slot: Slot) -> None:
+        bit = coin(self.secret, slot.position, slot.phase)
+        wait_cover = self._lasts(slot.cover_since, self.patience.cover)
+        verdict = next_state(slot, self.quorum, self.me, bit, wait_cover=wait_cover)
+        if isinstance(verdict, Need):
+            self._wait(slot, verdict)
+            return
+        self._waiting.pop(slot.position, None)
+        slot.phase += 1
+        slot.promised_state = slot.phase
+        slot.cover_since = None
+        self._say_state(slot, slot.phase, verdict)
+
+    def _lasts(self, since: float | None, limit: float) -> bool:
+        return since is None or self.now - since < limit
+
+    def _wait(self, slot: Slot, need: Need) -> None:
+        if need is Need.MORE:
+            return
+        self._waiting[slot.position] = slot
+        if need is Need.REST and slot.rest_since is None:
+            slot.rest_since = self.now
+        elif need is Need.COVER:
+            if slot.cover_since is None:
+                slot.cover_since = self.now
+            self._spread(slot)
+
+    def tick(self) -> None:
+        """Look again at slots whose patience may be over.
+
+        A slot that lacked coverage goes on spreading after this replica voted '?': another one may
+        have seen no 0, and then cannot vote before the batch is covered.
+        """
+        for slot in list(self._waiting.values()):
+            if slot.decided is not None:
+                self._waiting.pop(slot.position, None)
+                continue
+            if slot.rest_since is not None and not self._lasts(slot.rest_since, self.patience.rest):
+                self._blame(slot)
+            if slot.cover_since is not None and not slot.covered(self.quorum):
+                self._spread(slot)
+            self.advance(slot)
+
+    def _blame(self, slot: Slot) -> None:
+        """Whoever kept this slot waiting is not waited for during the next while."""
+        missing = self.quorum.everyone & ~slot.phases[0].states & ~self.peers.absent(self.now)
+        for peer in bits(missing):
+            self.peers.mark_slow(peer, self.now)
+
+    # -- coverage (docs/protocol.md, dispersal and width) ------------------------------------------
+
+    def width(self) -> int:
+        """Fragments per replica for a new batch, so that those who answer cover it."""
+        return self.quorum.width_for(self.quorum.total - self.peers.absent(self.now).bit_count())
+
+    def _spread(self, slot: Slot) -> None:
+        """Cover is missing: widen the batch over those who answer."""
+        width = self.width()
+        payload = slot.payload
+        if payload is None:
+            return
+        if not payload.coded:
+            width = 1
+        if slot.lane == self.me and len(payload.fragments) == self.quorum.total:
+            self._spread_as_owner(slot, payload, width)
+        elif self._owner_gone(slot):
+            self._want(slot, self.quorum.share(self.me, width))
+
+    def _owner_gone(self, slot: Slot) -> bool:
+        """Nobody but this replica will widen its share: the owner is away, or has forgotten how."""
+        absent = bool(self.peers.absent(self.now) >> slot.lane & 1)
+        return (
+            absent or slot.lane == self.me or not self._lasts(slot.cover_since, self.patience.cover)
+        )
+
+    def _spread_as_owner(self, slot: Slot, payload: Payload, width: int) -> None:
+        if width <= slot.cover_width:
+            return
+        slot.cover_width = width
+        self.statistics["widened"] += 1
+        absent = self.peers.absent(self.now)
+        for peer in range(self.quorum.total):
+            more = self.quorum.share(peer, width) & ~slot.held.get(peer, 0)
+            if peer == self.me:
+                self.accept(slot, payload, self.quorum.share(peer, width))
+            elif more and not absent >> peer & 1:
+                pay = Pay(slot.lane, slot.round, slot.round - 1, payload, more)
+                self.outbox.send(peer, pay)
+
+    def _want(self, slot: Slot, share: int) -> None:
+        """Ask the node to rebuild fragments of this replica's share from what others hold."""
+        missing = share & ~slot.stored & ~slot.rebuilding
+        if missing:
+            slot.rebuilding |= missing
+            self.statistics["widened"] += 1
+            self.rebuilds.append((slot.position, missing))
+
+
+def _merge(known: Payload | None, new: Payload) -> Payload:
+    if known is None or known is new:
+        return new
+    return Payload(new.descriptor, new.coded, {**known.fragments, **new.fragments})

@@ -1,0 +1,82 @@
+"""Who answers: suspicion and slowness of the other replicas.
+
+Both only save time. A wrong suspicion costs a null slot and a proposal again in a later round; it
+never harms agreement (docs/protocol.md, rule 2).
+"""
+
+from __future__ import annotations
+
+PENALTY_SECONDS_MIN = 0.25
+PENALTY_SECONDS_MAX = 8.0
+
+
+class Peers:
+    __slots__ = (
+        "_down",
+        "_heard",
+        "_penalty",
+        "_slow_until",
+        "frontiers",
+        "me",
+        "suspect_after",
+        "total",
+    )
+
+    def __init__(self, total: int, me: int, suspect_after: float, now: float) -> None:
+        self.total = total
+        self.me = me
+        self.suspect_after = suspect_after  # seconds of silence
+        self._heard = [now] * total
+        self._down = [False] * total
+        self._slow_until = [0.0] * total
+        self._penalty = [PENALTY_SECONDS_MIN] * total
+        self.frontiers = [0] * total  # by their own word
+
+    def heard(self, peer: int, now: float) -> None:
+        self._heard[peer] = now
+        self._down[peer] = False
+
+    def became_down(self, peer: int) -> None:
+        """Its connection broke: no need to wait for silence."""
+        self._down[peer] = True
+
+    def forgive(self, now: float) -> None:
+        """This replica itself was paused: the silence was its own."""
+        self._heard = [now] * self.total
+
+    def mark_slow(self, peer: int, now: float) -> None:
+        """Its promise did not come in time: don't wait for it for a while, longer each time."""
+        self._slow_until[peer] = now + self._penalty[peer]
+        self._penalty[peer] = min(2 * self._penalty[peer], PENALTY_SECONDS_MAX)
+
+    def all_in_time(self) -> None:
+        """Everyone's promise came in time."""
+        for peer in range(self.total):
+            self._penalty[peer] = max(self._penalty[peer] / 2, PENALTY_SECONDS_MIN)
+
+    def suspected(self, now: float) -> int:
+        """Bit set of replicas that are silent for too long, or disconnected."""
+        mask = 0
+        limit = now - self.suspect_after
+        for peer in range(self.total):
+            if peer != self.me and (self._down[peer] or self._heard[peer] < limit):
+                mask |= 1 << peer
+        return mask
+
+    def absent(self, now: float) -> int:
+        """Bit set of replicas not worth waiting for: suspected, or slow lately."""
+        mask = self.suspected(now)
+        for peer in range(self.total):
+            if self._slow_until[peer] > now:
+                mask |= 1 << peer
+        return mask
+
+    def most_advanced(self) -> int | None:
+        """The connected peer that has applied most, None if none is ahead of nothing."""
+        best = None
+        for peer in range(self.total):
+            if peer == self.me or self._down[peer]:
+                continue
+            if best is None or self.frontiers[peer] > self.frontiers[best]:
+                best = peer
+        return best

@@ -1,0 +1,90 @@
+"""What a log says its replica did: fed record by record, it becomes the replica's starting state.
+
+A restarted replica repeats what its log says it said, so crash recovery, and the power loss of all
+replicas at once, need no protocol of their own.
+"""
+
+from __future__ import annotations
+
+from racos.core.messages import (
+    AppliedRecord,
+    Payload,
+    PayRecord,
+    Record,
+    ReserveRecord,
+    StateRecord,
+)
+
+
+class SaidInSlot:
+    """The promises found for one slot that was not applied yet."""
+
+    __slots__ = ("held", "payload", "states", "votes")
+
+    def __init__(self) -> None:
+        self.payload: Payload | None = None
+        self.held = 0
+        self.states: dict[int, int] = {}  # phase -> value
+        self.votes: dict[int, int] = {}
+
+
+class Recovered:
+    """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`."""
+
+    __slots__ = ("frontier", "highest_one", "ones", "reserved", "slots", "total")
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.frontier = 0
+        self.ones: set[int] = set()
+        self.reserved = -1
+        self.highest_one = -1
+        self.slots: dict[int, SaidInSlot] = {}
+
+    def add(self, record: Record) -> list[int]:
+        """Take the next record; returns the positions it shows to be applied, in order."""
+        if isinstance(record, PayRecord):
+            self._add_pay(record)
+        elif isinstance(record, ReserveRecord):
+            self.reserved = max(self.reserved, record.upto)
+        elif isinstance(record, AppliedRecord):
+            return self._add_applied(record)
+        else:
+            for round_ in range(record.first, record.last + 1):
+                said = self._slot(round_ * self.total + record.lane)
+                if isinstance(record, StateRecord):
+                    said.states[record.phase] = record.value
+                    if record.value:
+                        self._note_one(round_ * self.total + record.lane)
+                else:
+                    said.votes[record.phase] = record.value
+        return []
+
+    def _slot(self, position: int) -> SaidInSlot:
+        return self.slots.setdefault(position, SaidInSlot())
+
+    def _note_one(self, position: int) -> None:
+        self.highest_one = max(self.highest_one, position)
+
+    def _add_pay(self, record: PayRecord) -> None:
+        position = record.round * self.total + record.lane
+        if position < self.frontier:
+            return  # only more fragments of something applied
+        said = self._slot(position)
+        said.payload = record.payload
+        said.held |= record.held
+        if record.says_one:
+            said.states[0] = 1
+            self._note_one(position)
+
+    def _add_applied(self, record: AppliedRecord) -> list[int]:
+        if record.end <= self.frontier:
+            return []
+        ones = [position for position in record.ones if position >= self.frontier]
+        self.ones.update(ones)
+        for position in ones:
+            self._note_one(position)
+        self.frontier = record.end
+        for position in [known for known in self.slots if known < record.end]:
+            del self.slots[position]
+        return ones

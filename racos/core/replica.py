@@ -1,0 +1,536 @@
+"""The facade of the agreement core: one replica, synchronous, without I/O, clock or randomness.
+
+Use: feed inputs (`tick`, `receive`, `propose`, `read`, `persisted`, `rebuilt`), then `take_effects`
+and carry them out in the order of its fields. Records are to be appended to the log and made
+durable; when they are, say so with `persisted(token)`, which releases the promises that rest on
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+from racos.core.agreement import Agreement, Patience
+from racos.core.lanes import OwnLane
+from racos.core.messages import (
+    UNSURE,
+    AppliedRecord,
+    Ask,
+    Beat,
+    Decide,
+    Hold,
+    Message,
+    Pay,
+    Payload,
+    PayRecord,
+    Probe,
+    ProbeReply,
+    Record,
+    ReserveRecord,
+    Skip,
+    State,
+    Vote,
+)
+from racos.core.outbox import ALL, Outbox
+from racos.core.peers import Peers
+from racos.core.quorum import Quorum
+from racos.core.reads import Barrier
+from racos.core.recovery import Recovered
+from racos.core.slot import Slot
+from racos.core.window import Window
+
+PHASES_AHEAD_MAX = 1000  # a message further ahead in phases than this is not believed
+AHEAD = 32  # rounds of a suspected lane that are settled in advance
+
+
+class Settings(NamedTuple):
+    """One replica's constants. Times in seconds; none of them matters to safety."""
+
+    quorum: Quorum
+    lane: int
+    secret: bytes
+    incarnation: int = 0  # differs between lives of one replica; numbers its read probes
+    rounds_max: int = 128  # W
+    suspect_after: float = 0.25
+    ask_after: float = 0.03  # stuck for so long: ask the others
+    ask_every: float = 0.1
+    beat_every: float = 0.04
+    probe_again: float = 0.2
+    patience: Patience = Patience()
+
+
+class Chunk(NamedTuple):
+    """Decided history: batches by position, everything else in [start, end) is null."""
+
+    start: int
+    end: int
+    batches: tuple[tuple[int, Payload], ...]
+    frontier: int  # the sender's
+
+
+class Effects(NamedTuple):
+    """Carry out in this order. `sends` may go at once; promises come by `persisted`."""
+
+    records: list[Record]
+    token: int
+    sends: list[tuple[int, Message]]  # (lane or ALL, message)
+    applied: list[tuple[int, Payload]]  # batches to apply now, in order
+    rejected: list[tuple[int, Payload]]  # own batches whose slot became null: propose them again
+    rebuilds: list[tuple[int, int]]  # (position, fragments): rebuild these and call `rebuilt`
+    serves: list[tuple[int, int]]  # (peer, position): send it a Chunk from there
+    reads: list[int]  # tickets whose read may be done now
+
+
+class Replica:
+    def __init__(self, settings: Settings, now: float, recovered: Recovered | None = None) -> None:
+        past = recovered or Recovered(settings.quorum.total)
+        self.settings = settings
+        self.quorum = settings.quorum
+        self.me = settings.lane
+        self.now = now
+        self.outbox = Outbox()
+        self.peers = Peers(self.quorum.total, self.me, settings.suspect_after, now)
+        self.window = Window(self.quorum.total, settings.rounds_max, past.frontier)
+        self.own = OwnLane(self.me, settings.rounds_max // 2, past.reserved)
+        self.barrier = Barrier(self.quorum.answers, settings.incarnation << 32)
+        self.agreement = Agreement(
+            self.me,
+            self.quorum,
+            settings.secret,
+            self.outbox,
+            self.peers,
+            settings.patience,
+            self._became_decided,
+        )
+        self.highest_round = -1  # highest round seen in use
+        self._applied: list[tuple[int, Payload]] = []
+        self._rejected: list[tuple[int, Payload]] = []
+        self._serves: list[tuple[int, int]] = []
+        self._early: dict[int, tuple[int, Pay]] = {}
+        self._applied_from = past.frontier
+        self._reservations: list[tuple[int, int]] = []  # (token, upto)
+        self._nulled = [0] * self.quorum.total  # per suspected lane: rounds below were spoken about
+        self._void_next = 0
+        self._stuck_at = -1
+        self._stuck_since = now
+        self._asked_at = now
+        self._beat_at = now - settings.beat_every
+        self._set_clock(now)
+        self._resume(past)
+
+    def _resume(self, past: Recovered) -> None:
+        """Stand where the log says this replica stood."""
+        self.window.ones = past.ones
+        self.window.highest_one = past.highest_one
+        for position, said in sorted(past.slots.items()):
+            slot = self.window.open(position, self.now)
+            slot.payload = said.payload
+            slot.recorded = said.payload is not None
+            slot.stored = said.held
+            if said.held:
+                slot.add_holder(self.me, said.held)
+            for phase, value in said.states.items():
+                slot.at(phase).add_state(self.me, value)
+            for phase, value in said.votes.items():
+                slot.at(phase).add_vote(self.me, value)
+            slot.promised_state = max(said.states, default=-1)
+            slot.promised_vote = max(said.votes, default=-1)
+            slot.phase = max(slot.promised_state, 0)
+            if said.payload is not None:
+                self._saw(slot.round)
+        self._saw(self.window.round - 1)
+        self._saw(past.reserved)
+        for slot in list(self.window.slots.values()):
+            self.agreement.advance(slot)
+
+    # -- inputs ----------------------------------------------------------------------------------
+
+    def _set_clock(self, now: float) -> None:
+        self.now = self.agreement.now = now
+
+    def tick(self, now: float) -> None:
+        """Time has passed. Call every few milliseconds, and before other inputs of a turn."""
+        if now - self.now > self.settings.suspect_after / 2:
+            self.peers.forgive(now)  # it was this replica that was away
+        self._set_clock(now)
+        self.agreement.tick()
+        self._null_suspected()
+        self._maybe_ask()
+        self.barrier.expire(now, self.settings.probe_again)
+        if now - self._beat_at >= self.settings.beat_every:
+            self._beat_at = now
+            self.outbox.send(ALL, Beat(self.highest_round, self.window.frontier))
+
+    def peer_up(self, peer: int) -> None:
+        """A connection to the peer stands: say again what it may have missed."""
+        self.peers.heard(peer, self.now)
+        self.outbox.send(peer, Beat(self.highest_round, self.window.frontier))
+        self._repeat_to(peer)
+
+    def peer_down(self, peer: int) -> None:
+        self.peers.became_down(peer)
+
+    def receive(self, sender: int, message: Message) -> None:
+        """A message from another replica (or, from `persisted`, this replica's own promise)."""
+        if sender != self.me:
+            self.peers.heard(sender, self.now)
+        self._handlers[type(message)](self, sender, message)
+
+    def propose(self, payload: Payload) -> int | None:
+        """Put a batch, with all its fragments, into this replica's lane.
+
+        Returns its position, or None when no round is free yet (see `can_propose`).
+        """
+        round_ = self._free_round()
+        if round_ is None:
+            return None
+        width = self.agreement.width() if payload.coded else 1
+        previous = self.own.use(round_)
+        self.window.link(self.me, previous, round_ - 1)
+        self._saw(round_)
+        slot = self.window.open(self.window.position(round_, self.me), self.now)
+        slot.cover_width = width
+        for peer in range(self.quorum.total):
+            if peer != self.me:
+                share = self.quorum.share(peer, width)
+                self.outbox.send(peer, Pay(self.me, round_, previous, payload, share))
+        self.agreement.accept(slot, payload, self.quorum.share(self.me, width))
+        return slot.position
+
+    def can_propose(self) -> bool:
+        """Whether `propose` would find a round now."""
+        return self._free_round() is not None
+
+    def _free_round(self) -> int | None:
+        """The lowest round of the own lane, not below any seen, that nobody has given up on."""
+        window = self.window
+        round_ = max(self.own.next, self.highest_round, window.round)
+        while window.within(round_) and round_ <= self.own.reserved_durable:
+            position = window.position(round_, self.me)
+            slot = window.slots.get(position)
+            if slot is None and position >= window.frontier:
+                return round_
+            if slot is not None and slot.decided is None and not slot.phases[0].zeros:
+                return round_
+            round_ += 1
+        return None
+
+    def read(self, ticket: int) -> None:
+        """A linearizable read arrived; its ticket comes back in Effects.reads when it may go."""
+        self.barrier.add(ticket)
+
+    def persisted(self, token: int) -> None:
+        """Everything sealed up to this token is durable: its promises are said, and count here."""
+        for message in self.outbox.durable(token):
+            if isinstance(message, State) and message.value:
+                self.window.note_one(self.window.position(message.last, message.lane))
+            self.outbox.send(ALL, message)
+            self.receive(self.me, message)
+        while self._reservations and self._reservations[0][0] <= token:
+            self.own.reserved_durable = self._reservations.pop(0)[1]
+
+    def rebuilt(self, position: int, payload: Payload, held: int) -> None:
+        """The node rebuilt fragments that `Effects.rebuilds` asked for."""
+        slot = self.window.slots.get(position)
+        if slot is not None and slot.decided is None:
+            self.agreement.accept(slot, payload, held)
+
+    def install(self, sender: int, chunk: Chunk) -> None:
+        """Decided history from a peer that is ahead; asks it for more while it still is."""
+        if not chunk.start <= self.window.frontier < chunk.end:
+            return
+        self.peers.heard(sender, self.now)
+        batches = dict(chunk.batches)
+        for position in range(self.window.frontier, chunk.end):
+            slot = self.window.open(position, self.now)
+            payload = batches.get(position)
+            if payload is not None and slot.payload is None:
+                slot.payload = payload
+            if slot.decided is None:
+                slot.decided = 0 if payload is None else 1
+                self._became_decided(slot)
+            self._advance_frontier()
+        self._saw((chunk.end - 1) // self.quorum.total)
+        self.peers.frontiers[sender] = chunk.frontier
+        if self.window.frontier < chunk.frontier:
+            self._asked_at = self.now
+            self.outbox.send(sender, Ask(self.window.frontier))
+
+    # -- effects ---------------------------------------------------------------------------------
+
+    def take_effects(self) -> Effects:
+        """What this turn wants done. An idle lane is skipped here: the caller proposes first."""
+        self._advance_frontier()
+        self._void_own()
+        self._reserve()
+        skip = self.own.skip_to(self.highest_round)
+        if skip is not None:
+            self.window.link(self.me, skip.previous, skip.upto)
+            self.outbox.send(ALL, skip)
+            self._advance_frontier()
+        self._probe()
+        self._note_applied()
+        sealed = self.outbox.seal()
+        effects = Effects(
+            sealed.records,
+            sealed.token,
+            sealed.sends,
+            self._applied,
+            self._rejected,
+            self.agreement.rebuilds,
+            self._serves,
+            self.barrier.take_ready(self.window.frontier),
+        )
+        self._applied, self._rejected, self._serves = [], [], []
+        self.agreement.rebuilds = []
+        return effects
+
+    def _advance_frontier(self) -> None:
+        """Hand out every batch whose turn it is."""
+        window = self.window
+        while (value := window.value_at(window.frontier)) is not None:
+            if value:
+                slot = window.slots[window.frontier]
+                if slot.payload is None:
+                    break  # decided, but what? asked for in _maybe_ask
+                if not slot.recorded:
+                    record = PayRecord(slot.lane, slot.round, slot.payload, slot.stored, False)
+                    self.outbox.record(record)
+                self._applied.append((slot.position, slot.payload))
+            window.advance(value)
+        self._saw(window.round - 1)
+        if self._early:
+            self._retry_early()
+
+    def _retry_early(self) -> None:
+        """Batches that came before their round was within the window."""
+        for position, (sender, pay) in list(self._early.items()):
+            if self.window.within(pay.round):
+                del self._early[position]
+                self._handle_pay(sender, pay)
+
+    def _note_applied(self) -> None:
+        if self.window.frontier > self._applied_from:
+            ones = tuple(position for position, _ in self._applied)
+            self.outbox.record(AppliedRecord(self._applied_from, self.window.frontier, ones))
+            self._applied_from = self.window.frontier
+
+    def _reserve(self) -> None:
+        upto = self.own.wanted_reservation(self.highest_round)
+        if upto is not None:
+            self.outbox.record(ReserveRecord(upto))
+            self._reservations.append((self.outbox.token + 1, upto))
+
+    def _void_own(self) -> None:
+        """After a restart: say 0 for own rounds that may hide a forgotten batch."""
+        first = max(self._void_next, self.window.round)
+        last = min(self.own.void_upto, self.window.round + self.settings.rounds_max)
+        if first <= last:
+            self._void_next = last + 1
+            self._say_zero(self.me, first, last)
+
+    def _say_zero(self, lane: int, first: int, last: int) -> None:
+        for round_ in range(first, last + 1):
+            position = self.window.position(round_, lane)
+            if self.window.value_at(position) is None:
+                self.agreement.say_zero(self.window.open(position, self.now))
+
+    def _null_suspected(self) -> None:
+        """Settle the open rounds of dead lanes, some in advance, off everyone's critical path."""
+        suspected = self.peers.suspected(self.now)
+        for lane in range(self.quorum.total):
+            if not suspected >> lane & 1:
+                self._nulled[lane] = 0
+                continue
+            first = max(self._nulled[lane], self.window.round)
+            reach = self.window.round + self.settings.rounds_max
+            last = min(self.highest_round + AHEAD, reach)
+            if last - first >= AHEAD // 2 or first <= self.highest_round <= last:
+                self._nulled[lane] = last + 1
+                self._say_zero(lane, first, last)
+
+    def _probe(self) -> None:
+        number = self.barrier.next_probe(self.now)
+        while number is not None:
+            self.outbox.send(ALL, Probe(number))
+            self._answer(self.me, number, self.window.highest_one)
+            number = self.barrier.next_probe(self.now)
+
+    def _answer(self, sender: int, number: int, position: int) -> None:
+        self.barrier.answer(sender, number, position)
+        target = self.barrier.highest_target()
+        if target >= self.window.frontier:
+            self._saw(target // self.quorum.total)
+
+    # -- being stuck -----------------------------------------------------------------------------
+
+    def _saw(self, round_: int) -> None:
+        self.highest_round = max(self.highest_round, round_)
+
+    def _maybe_ask(self) -> None:
+        """Rule 2: when the frontier does not move, first ask; after the suspicion time say 0."""
+        frontier = self.window.frontier
+        if frontier != self._stuck_at or self.window.round > self.highest_round:
+            self._stuck_at = frontier
+            self._stuck_since = self.now
+            return
+        waited = self.now - self._stuck_since
+        due = self.now - self._asked_at >= self.settings.ask_every
+        if waited >= self.settings.ask_after and due:
+            self._asked_at = self.now
+            best = self.peers.most_advanced()
+            ahead = best is not None and self.peers.frontiers[best] > frontier
+            self.outbox.send(best if best is not None and ahead else ALL, Ask(frontier))
+        if waited >= self.settings.suspect_after:
+            round_, lane = divmod(frontier, self.quorum.total)
+            self._say_zero(lane, round_, min(self.highest_round, round_ + AHEAD))
+
+    def _repeat_to(self, peer: int, span: int = 1 << 62) -> None:
+        """Say again, to one replica, what is open from the frontier on."""
+        for lane in self.window.lanes:
+            for link in lane.proofs():
+                self.outbox.send(peer, link)
+        end = self.window.frontier + span
+        for position, slot in sorted(self.window.slots.items()):
+            if position < end:
+                self._repeat_slot(peer, slot)
+
+    def _repeat_slot(self, peer: int, slot: Slot) -> None:
+        lane, round_, payload = slot.lane, slot.round, slot.payload
+        if payload is not None and slot.decided != 0 and peer not in slot.held:
+            self._repeat_pay(peer, slot, payload)
+        if slot.decided is not None:
+            self.outbox.send(peer, Decide(lane, round_, round_, slot.decided))
+            return
+        bit = 1 << self.me
+        held = slot.held.get(self.me, 0)
+        for holder, fragments in slot.held.items():
+            if holder != peer and fragments:
+                self.outbox.send(peer, Hold(lane, round_, holder, fragments))
+        for number, phase in enumerate(slot.phases):
+            if phase.states & bit:
+                value = 1 if phase.ones & bit else 0
+                self.outbox.send(peer, State(lane, round_, round_, number, value, held))
+            if phase.votes & bit:
+                value = 1 if phase.vote_ones & bit else 0 if phase.vote_zeros & bit else UNSURE
+                self.outbox.send(peer, Vote(lane, round_, round_, number, value))
+
+    def _repeat_pay(self, peer: int, slot: Slot, payload: Payload) -> None:
+        """The batch once more; a coded one with the peer's share if this replica has it at hand."""
+        share = self.quorum.share(peer, max(1, slot.cover_width))
+        if payload.coded:
+            share &= sum(1 << index for index in payload.fragments)
+        self.outbox.send(peer, Pay(slot.lane, slot.round, slot.round - 1, payload, share))
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _became_decided(self, slot: Slot) -> None:
+        if slot.decided:
+            self.window.note_one(slot.position)
+        elif slot.lane == self.me and slot.payload is not None:
+            self._rejected.append((slot.position, slot.payload))
+
+    def _undecided(self, sender: int, message: State | Vote, slots: list[Slot]) -> list[Slot]:
+        """The message's undecided slots; for decided ones the sender is told the decision."""
+        window = self.window
+        if message.last > window.round + 8 * self.settings.rounds_max:
+            return slots  # far beyond what this replica can follow: it will catch up by asking
+        for round_ in range(message.first, message.last + 1):
+            position = window.position(round_, message.lane)
+            value = window.value_at(position)
+            if value is None:
+                slots.append(window.open(position, self.now))
+            elif sender != self.me:
+                self.outbox.send(sender, Decide(message.lane, round_, round_, value))
+        return slots
+
+    def _handle_pay(self, sender: int, pay: Pay) -> None:
+        window = self.window
+        self._saw(pay.round)
+        window.link(pay.lane, pay.previous, pay.round - 1)
+        position = window.position(pay.round, pay.lane)
+        if position < window.frontier:
+            return
+        if not window.within(pay.round):
+            if len(self._early) < self.quorum.total * self.settings.rounds_max:
+                self._early[position] = (sender, pay)
+            return
+        slot = window.open(position, self.now)
+        if slot.decided is None:
+            self.agreement.accept(slot, pay.payload, pay.held)
+            self.agreement.advance(slot)
+        elif slot.decided and not slot.recorded:
+            slot.payload, slot.stored = pay.payload, pay.held
+
+    def _handle_state(self, sender: int, state: State) -> None:
+        for slot in self._undecided(sender, state, []):
+            if state.phase > slot.phase + PHASES_AHEAD_MAX:
+                continue
+            slot.at(state.phase).add_state(sender, state.value)
+            if state.held:
+                slot.add_holder(sender, state.held)
+            if not state.value and state.phase == 0 and self._follows(sender, slot):
+                self.agreement.say_zero(slot)
+            self.agreement.advance(slot)
+
+    def _follows(self, sender: int, slot: Slot) -> bool:
+        """Whether another's 0 is reason enough: its owner's own, or one about a suspected owner."""
+        if slot.payload is not None or not self.window.within(slot.round):
+            return False
+        return sender == slot.lane or bool(self.peers.suspected(self.now) >> slot.lane & 1)
+
+    def _handle_vote(self, sender: int, vote: Vote) -> None:
+        for slot in self._undecided(sender, vote, []):
+            if vote.phase > slot.phase + PHASES_AHEAD_MAX:
+                continue
+            slot.at(vote.phase).add_vote(sender, vote.value)
+            self.agreement.advance(slot)
+
+    def _handle_hold(self, _sender: int, hold: Hold) -> None:
+        slot = self.window.slots.get(self.window.position(hold.round, hold.lane))
+        if slot is not None:
+            slot.add_holder(hold.holder, hold.held)
+            self.agreement.advance(slot)
+
+    def _handle_decide(self, _sender: int, decide: Decide) -> None:
+        last = min(decide.last, self.window.round + 8 * self.settings.rounds_max)
+        for round_ in range(max(decide.first, self.window.round), last + 1):
+            position = self.window.position(round_, decide.lane)
+            if self.window.value_at(position) is None:
+                slot = self.window.open(position, self.now)
+                slot.decided = decide.value
+                self._became_decided(slot)
+
+    def _handle_skip(self, _sender: int, skip: Skip) -> None:
+        self._saw(skip.upto)
+        self.window.link(skip.lane, skip.previous, skip.upto)
+
+    def _handle_ask(self, sender: int, ask: Ask) -> None:
+        if ask.position < self.window.frontier:
+            self._serves.append((sender, ask.position))
+        else:
+            self._repeat_to(sender, span=8 * self.quorum.total)
+
+    def _handle_probe(self, sender: int, probe: Probe) -> None:
+        self.outbox.send(sender, ProbeReply(probe.number, self.window.highest_one))
+
+    def _handle_probe_reply(self, sender: int, reply: ProbeReply) -> None:
+        self._answer(sender, reply.number, reply.position)
+
+    def _handle_beat(self, sender: int, beat: Beat) -> None:
+        self.peers.frontiers[sender] = beat.frontier
+        self._saw(beat.round)
+
+    _handlers: ClassVar[dict[type, Callable[[Replica, int, Any], None]]] = {
+        Pay: _handle_pay,
+        State: _handle_state,
+        Vote: _handle_vote,
+        Hold: _handle_hold,
+        Decide: _handle_decide,
+        Skip: _handle_skip,
+        Ask: _handle_ask,
+        Probe: _handle_probe,
+        ProbeReply: _handle_probe_reply,
+        Beat: _handle_beat,
+    }

@@ -1,0 +1,83 @@
+"""The open slots: from the frontier (lowest slot not applied) to a bounded number of rounds above
+it.
+"""
+
+from __future__ import annotations
+
+from racos.core.lanes import Lane
+from racos.core.slot import Slot
+
+
+class Window:
+    """Slots by position, the lanes' links, and where the applied prefix ends.
+
+    Invariant: every position below `frontier` is decided and handed out for applying, in order;
+    `ones` are those of them that carried a batch.
+    """
+
+    __slots__ = ("frontier", "highest_one", "lanes", "ones", "rounds_max", "slots", "total")
+
+    def __init__(self, total: int, rounds_max: int, frontier: int = 0) -> None:
+        self.total = total
+        self.rounds_max = rounds_max  # W
+        self.frontier = frontier
+        self.slots: dict[int, Slot] = {}
+        self.lanes = [Lane(index) for index in range(total)]
+        self.ones: set[int] = set()
+        self.highest_one = -1  # highest position said or known to be 1: the read barrier's answer
+
+    @property
+    def round(self) -> int:
+        """The lowest round with an undecided slot."""
+        return self.frontier // self.total
+
+    def position(self, round_: int, lane: int) -> int:
+        return round_ * self.total + lane
+
+    def within(self, round_: int) -> bool:
+        """Whether this replica may say anything about that round yet."""
+        return round_ <= self.round + self.rounds_max
+
+    def open(self, position: int, now: float) -> Slot:
+        """The slot at a position at or above the frontier, made on first use."""
+        slot = self.slots.get(position)
+        if slot is None:
+            slot = self.slots[position] = Slot(position, self.total, now)
+            if self.lanes[slot.lane].skipped(slot.round):
+                slot.decided = 0
+        return slot
+
+    def value_at(self, position: int) -> int | None:
+        """What is decided there, None if nothing is known to be."""
+        if position < self.frontier:
+            return 1 if position in self.ones else 0
+        slot = self.slots.get(position)
+        if slot is not None and slot.decided is not None:
+            return slot.decided
+        round_, lane = divmod(position, self.total)
+        return 0 if self.lanes[lane].skipped(round_) else None
+
+    def link(self, lane: int, previous: int, upto: int) -> None:
+        """Learn that a lane's owner passed over previous+1 .. upto: open slots there are null."""
+        if not self.lanes[lane].link(max(previous, self.round - 1), upto):
+            return
+        first, last = self.position(previous + 1, lane), self.position(upto, lane)
+        for position, slot in self.slots.items():
+            if slot.lane == lane and first <= position <= last and slot.decided is None:
+                slot.decided = 0
+
+    def note_one(self, position: int) -> None:
+        self.highest_one = max(self.highest_one, position)
+
+    def advance(self, value: int) -> None:
+        """Step over the slot at the frontier, decided as `value`."""
+        position = self.frontier
+        self.slots.pop(position, None)
+        if value:
+            self.ones.add(position)
+            self.note_one(position)
+        self.frontier = position + 1
+        round_, lane = divmod(self.frontier, self.total)
+        if lane == 0:
+            for known in self.lanes:
+                known.forget_below(round_)

@@ -1,0 +1,104 @@
+"""Applies decided batches in order: commands to the store, results to whoever waits for them.
+
+A guard that orders a coded value against a literal needs the value's bytes first; then everything
+behind it waits, on every replica alike, until they are here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from racos.errors import RequestTimedOut
+from racos.mvcc.command import CodedValue, Command, Compact
+from racos.mvcc.errors import StoreError
+from racos.mvcc.store import Store
+from racos.node.batcher import Reply
+
+Load = Callable[[Sequence[CodedValue], Callable[[dict[CodedValue, bytes] | Exception], None]], None]
+Step = Callable[[], None]
+
+
+class Applier:
+    """Queue of decided work. `applied(first, last)` is told of new revisions (or a compaction)."""
+
+    __slots__ = ("_applied", "_load", "_loaded", "_loading", "_queue", "commands", "store")
+
+    def __init__(self, store: Store, load: Load, applied: Callable[[int, int], None]) -> None:
+        self.store = store
+        self.commands = 0  # applied so far
+        self._load = load
+        self._applied = applied
+        self._queue: deque[tuple[Sequence[Command], Sequence[Reply] | None, int] | Step] = deque()
+        self._loaded: dict[CodedValue, bytes] = {}
+        self._loading = False
+
+    @property
+    def waiting(self) -> int:
+        """Batches decided but not applied."""
+        return len(self._queue)
+
+    def add(self, commands: Sequence[Command], replies: Sequence[Reply] | None) -> None:
+        """The next decided batch; `replies` when its callers wait here."""
+        self._queue.append((commands, replies, 0))
+
+    def after(self, step: Step) -> None:
+        """Call `step` when everything added before is applied."""
+        self._queue.append(step)
+
+    def run(self) -> None:
+        """Apply what can be applied now."""
+        before = self.store.revision
+        compacted = self.store.compact_revision
+        while self._queue and not self._loading:
+            entry = self._queue.popleft()
+            if callable(entry):
+                self._notify(before, compacted)
+                before, compacted = self.store.revision, self.store.compact_revision
+                entry()
+            else:
+                self._apply(*entry)
+        self._notify(before, compacted)
+
+    def _notify(self, before: int, compacted: int) -> None:
+        if self.store.revision != before or self.store.compact_revision != compacted:
+            self._applied(before + 1, self.store.revision)
+
+    def _apply(
+        self, commands: Sequence[Command], replies: Sequence[Reply] | None, start: int
+    ) -> None:
+        store = self.store
+        for index in range(start, len(commands)):
+            command = commands[index]
+            if not self._ready(command):
+                self._queue.appendleft((commands, replies, index))
+                return
+            reply = replies[index] if replies is not None else None
+            self.commands += 1
+            try:
+                result = store.apply(command, self._loaded, reply is not None)
+            except StoreError as refused:
+                if reply is not None and not reply.done():
+                    reply.set_exception(refused)
+                continue
+            if reply is not None and result is not None and not reply.done():
+                reply.set_result(result)
+
+    def _ready(self, command: Command) -> bool:
+        """Whether the bytes that applying this command needs are here; else start loading them."""
+        if isinstance(command, Compact):
+            return True
+        missing = [v for v in self.store.values_needed(command) if v not in self._loaded]
+        if not missing:
+            return True
+        self._loading = True
+        self._load(missing, self._arrived)
+        return not self._loading
+
+    def _arrived(self, outcome: dict[CodedValue, bytes] | Exception) -> None:
+        self._loading = False
+        if isinstance(outcome, RequestTimedOut):
+            return  # `run` will ask again: nothing behind may overtake
+        if isinstance(outcome, Exception):
+            raise outcome  # the state cannot go on without these bytes
+        self._loaded = outcome

@@ -1,0 +1,408 @@
+"""One replica without a process around it: the core, the log, the store and what joins them.
+
+Synchronous; the world is behind four ports: the log's disk, `Link` to the peers, the clock (a
+function) and `Flusher`, which runs one log batch at a time and then calls `flushed`. The asyncio
+node drives this in production; a simulator drives the same class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
+from racos.core.outbox import ALL
+from racos.core.quorum import bits
+from racos.core.recovery import Recovered
+from racos.core.replica import Chunk, Effects, Replica, Settings
+from racos.erasure.codec import Codec
+from racos.errors import RequestTimedOut
+from racos.mvcc.command import CodedValue, Command
+from racos.mvcc.store import Store
+from racos.node import batch as batches
+from racos.node import records, wire
+from racos.node.applier import Applier
+from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.library import Library
+from racos.node.values import Values
+from racos.storage.log import Batch, Log
+
+TICK_SECONDS = 0.005
+LAZY_FLUSH_SECONDS = 0.05  # for records that promise nothing
+SWEEP_SECONDS = 0.1
+LOG_QUEUE_BYTES_MAX = 64 << 20  # above it nothing new is proposed until the disk has caught up
+
+
+class Link(Protocol):
+    """Frames to peers: coalesced, bounded, never blocking. False when it cannot be sent."""
+
+    def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool: ...
+
+
+class Flusher(Protocol):
+    def start(self, batch: Batch) -> None:
+        """Run the batch off this thread, then have `Driver.flushed(batch)` called on it."""
+
+
+class Options(NamedTuple):
+    """What shapes a node beyond the core's settings."""
+
+    inline_limit: int = 4096  # bytes
+    cache_bytes: int = 64 << 20
+    limits: Limits = Limits()
+
+
+class Read(Protocol):
+    """Where the end of a read barrier goes; an asyncio future is one."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: None, /) -> None: ...
+
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
+class Driver:
+    """Feed it frames, commands and time; call `turn` after each set of inputs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        codec: Codec,
+        link: Link,
+        flusher: Flusher,
+        clock: Callable[[], float],
+        *,
+        options: Options | None = None,
+        hello: wire.Hello | None = None,
+        applied: Callable[[int, int], None] = lambda _first, _last: None,
+        report: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        options = options or Options()
+        self.quorum = settings.quorum
+        self.me = settings.lane
+        self.codec = codec
+        self.log = log
+        self.hellos: dict[int, wire.Hello] = {}
+        self._hello = hello
+        self._link = link
+        self._flusher = flusher
+        self._clock = clock
+        self._report = report
+        self._encoder = batches.BatchEncoder(codec, options.inline_limit)
+        self.batcher = Batcher(self._encoder, options.limits)
+        self.library = Library(log, self.quorum.total)
+        self.values = Values(
+            self.me,
+            self.quorum,
+            codec,
+            self.library,
+            self._send_now,
+            report,
+            options.cache_bytes,
+        )
+        self.applier = Applier(Store(), self._load, applied)
+        self._in_flight: dict[int, Proposal] = {}
+        self._reads: list[Read] = []
+        self._tickets: dict[int, tuple[list[Read], float]] = {}
+        self._next_ticket = 0
+        self._tokens: list[tuple[int, int]] = []  # (log sequence, token), ascending
+        self._flushing = False
+        self._lazy_since: float | None = None
+        self._swept_at = self._ticked_at = clock()
+        self.connected = 0  # bit set of lanes
+        self.replica = Replica(settings, clock(), self._recover())
+        self.values.now = clock()
+        self.applier.run()
+
+    @property
+    def store(self) -> Store:
+        return self.applier.store
+
+    # -- start -----------------------------------------------------------------------------------
+
+    def _recover(self) -> Recovered:
+        """Replay the log: what was said, and what was applied."""
+        recovered = Recovered(self.quorum.total)
+        for entry in self.log.replay():
+            record, values = records.decode(entry.kind, entry.header)
+            if isinstance(record, PayRecord):
+                self.library.add(record, entry.blob_places, values)
+            for position in recovered.add(record):
+                self._replay_batch(position)
+        for position, said in recovered.slots.items():
+            if said.payload is not None:
+                said.payload = self.library.payload(position)
+        return recovered
+
+    def _replay_batch(self, position: int) -> None:
+        self.library.note_applied(position)
+        round_, lane = divmod(position, self.quorum.total)
+        self.applier.add(batches.decode(self.library.descriptor(position), round_, lane), None)
+        if not self.applier.waiting > 1:
+            self.applier.run()
+
+    # -- inputs ----------------------------------------------------------------------------------
+
+    def submit(self, command: Command, reply: Reply) -> None:
+        """A write; its result, or why not, goes to `reply` once it is applied here."""
+        self.batcher.add(command, reply, self._clock())
+
+    def read(self, read: Read) -> None:
+        """A linearizable read; resolved when all that was acknowledged before is applied here."""
+        self._reads.append(read)
+
+    def load(
+        self,
+        values: Sequence[CodedValue],
+        done: Callable[[dict[CodedValue, bytes] | Exception], None],
+    ) -> None:
+        """The bytes of coded values, from wherever they can be had."""
+        self._load(values, done)
+
+    def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+        """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
+        for message in wire.decode(header, blobs, self.quorum.total):
+            if isinstance(message, Chunk):
+                self.replica.install(sender, message)
+            elif isinstance(message, wire.FragmentRequest):
+                self.values.serve(sender, message)
+            elif isinstance(message, wire.FragmentReply):
+                self.values.reply(sender, message)
+            elif isinstance(message, wire.Hello):
+                self.hellos[sender] = message
+            else:
+                self.replica.receive(sender, message)
+
+    def on_up(self, peer: int) -> None:
+        self.connected |= 1 << peer
+        if self._hello is not None:
+            self._send_now(peer, self._hello)
+        self.replica.peer_up(peer)
+
+    def on_down(self, peer: int) -> None:
+        self.connected &= ~(1 << peer)
+        self.replica.peer_down(peer)
+
+    def flushed(self, batch: Batch) -> None:
+        """A log batch is durable: the promises that rest on it may be said."""
+        durable = self.log.done(batch)
+        self._flushing = False
+        token = None
+        while self._tokens and self._tokens[0][0] <= durable:
+            token = self._tokens.pop(0)[1]
+        if token is not None:
+            self.replica.persisted(token)
+
+    def stop(self, error: Exception) -> None:
+        """Answer everyone who waits; the node ends."""
+        self.batcher.fail_all(error)
+        for proposal in self._in_flight.values():
+            for reply in proposal.replies:
+                if not reply.done():
+                    reply.set_exception(error)
+        for read in (*self._reads, *self._waiting_reads()):
+            if not read.done():
+                read.set_exception(error)
+
+    # -- one turn --------------------------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Do everything that the inputs since the last turn make possible."""
+        now = self._clock()
+        if now - self._ticked_at >= TICK_SECONDS:
+            self._tick(now)
+        self._ask_barrier(now)
+        self._propose()
+        effects = self.replica.take_effects()
+        self._append(effects, now)
+        self._carry_out(effects)
+        self._flush(now)
+
+    def _tick(self, now: float) -> None:
+        self._ticked_at = now
+        self.replica.tick(now)
+        self.values.tick(now)
+        if now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            self._sweep(now)
+
+    def _ask_barrier(self, now: float) -> None:
+        if not self._reads:
+            return
+        self._next_ticket += 1
+        deadline = now + self.batcher.limits.request_seconds
+        self._tickets[self._next_ticket] = (self._reads, deadline)
+        self._reads = []
+        self.replica.read(self._next_ticket)
+
+    def _propose(self) -> None:
+        limits = self.batcher.limits
+        while (
+            len(self._in_flight) < limits.in_flight
+            and self.log.queued_bytes < LOG_QUEUE_BYTES_MAX
+            and self.replica.can_propose()
+        ):
+            proposal = self.batcher.next()
+            if proposal is None:
+                return
+            position = self.replica.propose(proposal.prepared.payload)
+            assert position is not None, "can_propose said so"
+            self._in_flight[position] = proposal
+
+    def _append(self, effects: Effects, now: float) -> None:
+        """Put records into the log's queue."""
+        if not effects.records:
+            return
+        sequence = 0
+        for record in effects.records:
+            kind, header, blobs = records.encode(record)
+            appended = self.log.append(kind, header, blobs)
+            sequence = appended.sequence
+            if isinstance(record, PayRecord):
+                values = _values_per_fragment(record)
+                self.library.add(record, appended.blobs, values)
+        self._tokens.append((sequence, effects.token))
+        if self._lazy_since is None:
+            self._lazy_since = now
+        if not all(isinstance(record, AppliedRecord) for record in effects.records):
+            self._lazy_since = -1.0  # promises wait for it: at once
+
+    def _carry_out(self, effects: Effects) -> None:
+        self._send(effects.sends)
+        for peer, position in effects.serves:
+            chunk = self.library.chunk(position, self.replica.window.frontier)
+            self._send_now(peer, chunk)
+        for position, payload in effects.applied:
+            self._decided(position, payload)
+        for position, _ in effects.rejected:
+            proposal = self._in_flight.pop(position, None)
+            if proposal is not None:
+                self.batcher.put_back(proposal)
+        for position, mask in effects.rebuilds:
+            self._rebuild(position, mask)
+        if effects.reads:
+            self.applier.after(lambda: self._finish_reads(effects.reads))
+        if self.applier.waiting:
+            self.applier.run()
+
+    def _decided(self, position: int, payload: Payload) -> None:
+        """A batch's turn has come."""
+        self.library.note_applied(position)
+        round_, lane = divmod(position, self.quorum.total)
+        proposal = self._in_flight.pop(position, None)
+        if proposal is None:
+            self.applier.add(batches.decode(payload.descriptor, round_, lane), None)
+            return
+        commands = self._encoder.bind(proposal.prepared, round_, lane)
+        self._keep_values(proposal, round_, lane)
+        self.applier.add(commands, proposal.replies)
+
+    def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
+        """What was written here is likely to be read here."""
+        prepared = proposal.prepared
+        if prepared.values:
+            plain = batches.plain_values(prepared.commands, self._encoder.inline_limit)
+            for value, data in zip(prepared.values, plain, strict=True):
+                self.values.cache.put(value._replace(round=round_, lane=lane), data)
+
+    def _finish_reads(self, tickets: Iterable[int]) -> None:
+        for ticket in tickets:
+            reads, _ = self._tickets.pop(ticket, ((), 0.0))
+            for read in reads:
+                if not read.done():
+                    read.set_result(None)
+
+    # -- output ----------------------------------------------------------------------------------
+
+    def _send(self, sends: Sequence[tuple[int, Message]]) -> None:
+        """One frame per peer: what all get, serialized once, and what is its own."""
+        if not sends:
+            return
+        common: list[Message] = []
+        own: dict[int, list[Message]] = {}
+        for destination, message in sends:
+            if destination == ALL:
+                common.append(message)
+            else:
+                own.setdefault(destination, []).append(message)
+        shared, _ = wire.encode(common)
+        for peer in bits(self.connected):
+            header, blobs = wire.encode(own.get(peer, ())) if peer in own else (b"", [])
+            if shared or header:
+                self._link.send(peer, shared + header, blobs)
+
+    def _send_now(self, peer: int, message: wire.NodeMessage) -> None:
+        header, blobs = wire.encode([message])
+        self._link.send(peer, header, blobs)
+
+    def _flush(self, now: float) -> None:
+        """One sync for everything that waits; what promises nothing may wait a little longer."""
+        if self._flushing or self._lazy_since is None:
+            return
+        if self._lazy_since >= 0 and now - self._lazy_since < LAZY_FLUSH_SECONDS:
+            return
+        batch = self.log.take()
+        if batch is not None:
+            self._lazy_since = None
+            self._flushing = True
+            self._flusher.start(batch)
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def _load(
+        self,
+        values: Sequence[CodedValue],
+        done: Callable[[dict[CodedValue, bytes] | Exception], None],
+    ) -> None:
+        absent = self.replica.peers.absent(self._clock())
+        self.values.load_all(values, done, absent)
+
+    def _rebuild(self, position: int, mask: int) -> None:
+        """Fragments this replica should hold of a batch, from those that others hold."""
+        slot = self.replica.window.slots.get(position)
+        if slot is None or slot.payload is None or slot.decided is not None:
+            return
+        descriptor = slot.payload.descriptor
+        named = batches.coded_values(descriptor, slot.round, slot.lane)
+
+        def done(outcome: dict[CodedValue, bytes] | Exception) -> None:
+            if isinstance(outcome, RequestTimedOut):
+                self._rebuild(position, mask)
+            elif isinstance(outcome, Exception):
+                self._report(f"value.rebuild_failed position={position}: {outcome}")
+            else:
+                whole = [self.codec.encode(outcome[value]) for value in named]
+                parts = {index: [each[index] for each in whole] for index in bits(mask)}
+                self.replica.rebuilt(position, Payload(descriptor, True, parts), mask)
+
+        self._load(named, done)
+
+    # -- deadlines -------------------------------------------------------------------------------
+
+    def _sweep(self, now: float) -> None:
+        """Answer whoever waited too long, and forget reads whose callers have gone."""
+        self.batcher.expire(now)
+        for proposal in self._in_flight.values():
+            if proposal.deadline <= now:
+                for reply in proposal.replies:
+                    if not reply.done():
+                        reply.set_exception(RequestTimedOut())
+        for ticket, (reads, deadline) in list(self._tickets.items()):
+            if deadline <= now:
+                for read in reads:
+                    if not read.done():
+                        read.set_exception(RequestTimedOut())
+                del self._tickets[ticket]
+        self.replica.barrier.drop(self._tickets.__contains__)
+
+    def _waiting_reads(self) -> list[Read]:
+        return [read for reads, _ in self._tickets.values() for read in reads]
+
+
+def _values_per_fragment(record: PayRecord) -> int:
+    payload = record.payload
+    for index in bits(record.held):
+        return len(payload.fragments[index]) if payload.coded else 0
+    return 0

@@ -1,0 +1,88 @@
+"""Where the log keeps what: descriptors of all batches, and their fragments, by slot position.
+
+The log is the value store; this is its index in memory. It is rebuilt from the log at start.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from racos.core.messages import Payload, PayRecord
+from racos.core.quorum import bits
+from racos.core.replica import Chunk
+from racos.storage.log import Log, Place
+
+CHUNK_BYTES_MAX = 4 << 20
+CHUNK_BATCHES_MAX = 1000
+
+
+class Library:
+    __slots__ = ("_applied", "_coded", "_descriptors", "_fragments", "_log", "_total")
+
+    def __init__(self, log: Log, total: int) -> None:
+        self._log = log
+        self._total = total
+        self._descriptors: dict[int, Place] = {}
+        self._coded: set[int] = set()
+        # position -> fragment index -> a place for each coded value of the batch
+        self._fragments: dict[int, dict[int, tuple[Place, ...]]] = {}
+        self._applied: list[int] = []  # positions of applied batches, ascending
+
+    def add(self, record: PayRecord, blobs: Sequence[Place], values: int) -> int:
+        """Note a batch, or more fragments of it, that the log has; returns its position.
+
+        `values` is the number of blobs per fragment, behind the descriptor's.
+        """
+        position = record.round * self._total + record.lane
+        self._descriptors.setdefault(position, blobs[0])
+        if record.payload.coded:
+            self._coded.add(position)
+        if values:
+            known = self._fragments.setdefault(position, {})
+            for step, index in enumerate(bits(record.held)):
+                known[index] = tuple(blobs[1 + step * values : 1 + (step + 1) * values])
+        return position
+
+    def descriptor(self, position: int) -> bytes:
+        """A batch's descriptor, read from the log."""
+        return self._log.read(self._descriptors[position])
+
+    def payload(self, position: int) -> Payload:
+        """A batch as a replica that restarts knows it: its fragments stay in the log."""
+        return Payload(self.descriptor(position), position in self._coded)
+
+    def fragments(self, position: int, value_index: int, want: int) -> dict[int, bytes]:
+        """The wanted fragments, of one coded value, that this log holds. Not verified."""
+        known = self._fragments.get(position, {})
+        return {
+            index: self._log.read(places[value_index])
+            for index, places in known.items()
+            if want >> index & 1 and value_index < len(places)
+        }
+
+    def drop_fragment(self, position: int, index: int) -> None:
+        """Forget a fragment that failed verification: it is never served again."""
+        self._fragments.get(position, {}).pop(index, None)
+
+    def note_applied(self, position: int) -> None:
+        self._applied.append(position)
+
+    def chunk(self, start: int, frontier: int) -> Chunk:
+        """Decided history from `start` on, bounded in size, for a replica that is behind."""
+        batches: list[tuple[int, Payload]] = []
+        size = 0
+        first = bisect_left(self._applied, start)
+        end = frontier
+        for position in self._applied[first : first + CHUNK_BATCHES_MAX + 1]:
+            if size >= CHUNK_BYTES_MAX or len(batches) == CHUNK_BATCHES_MAX:
+                end = position
+                break
+            payload = self.payload(position)
+            batches.append((position, payload))
+            size += len(payload.descriptor)
+        return Chunk(start, end, tuple(batches), frontier)
+
+    @property
+    def applied_count(self) -> int:
+        return len(self._applied)

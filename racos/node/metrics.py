@@ -1,0 +1,70 @@
+"""A node's figures in Prometheus's text format, under etcd's names where etcd has the same figure.
+
+Collected when somebody asks, never on the way of a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from racos.node.node import Node
+
+
+class NodeCollector(Collector):
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        figures = self._node.statistics()
+        leader = self._node.leader()
+        gauges = {
+            "etcd_server_has_leader": ("Whether a quorum answers.", int(leader != 0)),
+            "etcd_server_is_leader": (
+                "Whether tools may take this member for a leader; Racos has none.",
+                int(leader == self._node.member_id),
+            ),
+            "etcd_server_proposals_pending": (
+                "Commands that wait to be proposed.",
+                figures.waiting_commands,
+            ),
+            "etcd_mvcc_db_total_size_in_bytes": ("Size of the log.", figures.log_bytes),
+            "etcd_debugging_mvcc_current_revision": ("Current revision.", figures.revision),
+            "etcd_debugging_mvcc_compact_revision": (
+                "Compact revision.",
+                figures.compact_revision,
+            ),
+            "racos_peers_connected": ("Peers this member is connected to.", figures.connected),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(name, text, value)
+        counters = {
+            "etcd_server_proposals_committed": ("Slots decided.", figures.decided_slots),
+            "etcd_server_proposals_applied": ("Slots applied.", figures.applied_slots),
+            "racos_commands_applied": ("Commands applied.", figures.applied_commands),
+            "racos_log_syncs": ("Group commits of the log.", figures.synced_batches),
+            "racos_log_written_bytes": ("Bytes of records written.", figures.written_bytes),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(name, text, value)
+        decisions = CounterMetricFamily(
+            "racos_agreement", "What happened in agreement, by kind.", labels=["kind"]
+        )
+        for kind, count in figures.decisions.items():
+            decisions.add_metric([kind], count)
+        yield decisions
+
+
+class Metrics:
+    """Renders on request."""
+
+    def __init__(self, node: Node) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(NodeCollector(node))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        return generate_latest(self._registry)

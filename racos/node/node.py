@@ -1,0 +1,330 @@
+"""One replica as part of a process: the driver on an event loop, with its peers, disk and clock.
+
+Inputs (frames, calls, finished syncs) only note what came and schedule one turn of the driver; a
+turn handles everything that gathered meanwhile. That is what makes batches, frames and syncs grow
+under load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from racos.core.messages import Buffer
+from racos.core.quorum import Quorum
+from racos.core.replica import Settings
+from racos.erasure.codec import Codec
+from racos.errors import ServerStopped
+from racos.mvcc.command import (
+    CodedValue,
+    Command,
+    Event,
+    Range,
+    RangeResult,
+    Result,
+    Txn,
+    TxnResult,
+)
+from racos.node.config import NodeConfig
+from racos.node.driver import Driver, Options
+from racos.node.flusher import ThreadFlusher
+from racos.node.identity import Identity
+from racos.node.wire import Hello, WireError
+from racos.storage.disk import OsDisk
+from racos.storage.identity import DirectoryLock, check_or_create
+from racos.storage.log import Batch, Log
+from racos.transport.tcp import Mesh
+
+log = logging.getLogger(__name__)
+
+TIMER_SECONDS = 0.01
+WAL_FOLDER = "log"
+
+
+class Statistics(NamedTuple):
+    """A node's figures at one moment."""
+
+    log_bytes: int
+    decided_slots: int
+    applied_slots: int
+    applied_commands: int
+    waiting_commands: int
+    revision: int
+    compact_revision: int
+    decisions: dict[str, int]
+    connected: int  # peers
+    synced_batches: int
+    written_bytes: int
+
+
+class Node:
+    """Use as an async context manager: inside, it takes part in the cluster and answers.
+
+    Raises IdentityError, LogError or OSError with one clear line when it cannot start; nothing in
+    the data directory is changed then. `fatal` is called once with what makes going on impossible.
+    """
+
+    def __init__(
+        self, config: NodeConfig, identity: Identity, fatal: Callable[[BaseException], None]
+    ) -> None:
+        self.config = config
+        self.identity = identity
+        self.cluster_id = identity.cluster_id
+        self.member_id = identity.member_id
+        self.term = 1  # the configuration epoch; there is one so far
+        self._fatal = fatal
+        self._loop = asyncio.get_running_loop()
+        self._listeners: list[Callable[[int, int], None]] = []
+        self._scheduled = False
+        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._lock = DirectoryLock(config.data_dir)
+        try:
+            check_or_create(
+                config.data_dir,
+                member_id=self.member_id,
+                cluster_id=self.cluster_id,
+                name=config.name,
+            )
+            self._log = Log.open(
+                OsDisk(config.data_dir / WAL_FOLDER),
+                member_id=self.member_id,
+                cluster_id=self.cluster_id,
+            )
+            self._flusher = ThreadFlusher(self._loop, self._flushed, self._fail)
+            self._mesh = self._make_mesh()
+            self.driver = self._make_driver()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _make_mesh(self) -> Mesh:
+        identity = self.identity
+        return Mesh(
+            lane=identity.lane,
+            cluster_id=identity.cluster_id,
+            member_ids=[member.id for member in identity.members],
+            listen=self.config.listen_peer_urls,
+            peers={
+                lane: member.peer_urls
+                for lane, member in enumerate(identity.members)
+                if lane != identity.lane
+            },
+            on_frame=self._on_frame,
+            on_up=self._on_up,
+            on_down=self._on_down,
+        )
+
+    def _make_driver(self) -> Driver:
+        config = self.config
+        quorum = Quorum(config.n, config.f, config.k)
+        settings = Settings(
+            quorum,
+            self.identity.lane,
+            self.identity.coin_secret,
+            incarnation=secrets.randbits(30),
+            suspect_after=config.suspect_after,
+        )
+        return Driver(
+            settings,
+            self._log,
+            Codec(config.k, config.n),
+            self._mesh,
+            self._flusher,
+            self._loop.time,
+            options=Options(inline_limit=config.inline_limit),
+            hello=Hello(config.name, config.advertise_client_urls),
+            applied=self._applied,
+            report=log.warning,
+        )
+
+    async def __aenter__(self) -> Node:
+        await self._mesh.start()
+        # What was replayed stays: collections need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
+        self._on_timer()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop()
+        await self._mesh.close()
+        self._flusher.close()
+        self._lock.close()
+
+    def stop(self) -> None:
+        """Answer everything that waits with `server stopped` and take nothing more."""
+        if not self._stopped:
+            self._stopped = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self.driver.stop(ServerStopped())
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._stopped:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._stopped:
+            return
+        try:
+            self.driver.turn()
+        except Exception as error:  # the state may be half changed: stop rather than go on wrong
+            self._fail(error)
+
+    def _on_timer(self) -> None:
+        self._timer = self._loop.call_later(TIMER_SECONDS, self._on_timer)
+        self._schedule()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._fatal(error)
+
+    def _flushed(self, batch: Batch) -> None:
+        if self._stopped:
+            return
+        try:
+            self.driver.flushed(batch)
+        except Exception as error:
+            self._fail(error)
+        self._turn()
+
+    def _on_frame(self, lane: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+        if self._stopped:
+            return
+        try:
+            self.driver.on_frame(lane, header, blobs)
+        except WireError as error:
+            log.warning("peer.bad_frame lane=%d: %s", lane, error)
+        except Exception as error:
+            self._fail(error)
+        self._schedule()
+
+    def _on_up(self, lane: int) -> None:
+        self.driver.on_up(lane)
+        self._schedule()
+
+    def _on_down(self, lane: int) -> None:
+        self.driver.on_down(lane)
+        self._schedule()
+
+    def _applied(self, first: int, last: int) -> None:
+        for listener in tuple(self._listeners):
+            listener(first, last)
+
+    # -- what the services ask (see etcdshim.backend) ----------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        return self.driver.store.revision
+
+    @property
+    def compact_revision(self) -> int:
+        return self.driver.store.compact_revision
+
+    def propose(self, command: Command) -> asyncio.Future[Result]:
+        """Order and apply a command; resolves with the result once it is applied here."""
+        future: asyncio.Future[Result] = self._loop.create_future()
+        if self._stopped:
+            future.set_exception(ServerStopped())
+        else:
+            self.driver.submit(command, future)
+            self._schedule()
+        return future
+
+    def barrier(self) -> asyncio.Future[None]:
+        """Resolves when all that was acknowledged anywhere before this call is applied here."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self._stopped:
+            future.set_exception(ServerStopped())
+        else:
+            self.driver.read(future)
+            self._schedule()
+        return future
+
+    def range(self, request: Range) -> RangeResult:
+        """Local read at once. Raises Compacted or FutureRevision."""
+        return self.driver.store.range(request)
+
+    async def read_txn(self, request: Txn) -> TxnResult:
+        """Local evaluation of a transaction that only reads."""
+        loaded: dict[CodedValue, bytes] = {}
+        store = self.driver.store
+        while missing := [v for v in store.values_needed(request) if v not in loaded]:
+            loaded.update(zip(missing, await self.load(missing), strict=True))
+        return store.read_txn(request, loaded)
+
+    def cached(self, value: CodedValue) -> bytes | None:
+        """The value's bytes if they are in memory."""
+        return self.driver.values.cache.get(value)
+
+    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
+        """The values' bytes in order, verified. Raises Corrupt or RequestTimedOut."""
+        future: asyncio.Future[dict[CodedValue, bytes]] = self._loop.create_future()
+
+        def done(outcome: dict[CodedValue, bytes] | Exception) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.driver.load(values, done)
+        found = await future
+        return [found[value] for value in values]
+
+    def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
+        """(revision, events) for each revision in [start, end]. Raises Compacted."""
+        return self.driver.store.history(start, end)
+
+    def subscribe(self, listener: Callable[[int, int], None]) -> Callable[[], None]:
+        """Call `listener(first, last)` after revisions were applied, and after compactions."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    # -- figures ---------------------------------------------------------------------------------
+
+    def leader(self) -> int:
+        """The member that tools may take for a leader: the first that answers; 0 without quorum."""
+        driver = self.driver
+        alive = (driver.connected | 1 << driver.me) & ~driver.replica.peers.suspected(
+            self._loop.time()
+        )
+        if alive.bit_count() < driver.quorum.answers:
+            return 0
+        return self.identity.members[(alive & -alive).bit_length() - 1].id
+
+    def client_urls(self, lane: int) -> tuple[str, ...]:
+        """A member's client URLs, as far as it has told them."""
+        if lane == self.driver.me:
+            return self.config.advertise_client_urls
+        hello = self.driver.hellos.get(lane)
+        return hello.client_urls if hello is not None else ()
+
+    def statistics(self) -> Statistics:
+        driver = self.driver
+        logged = self._log.statistics()
+        return Statistics(
+            log_bytes=logged.size_bytes,
+            decided_slots=driver.replica.window.frontier,
+            applied_slots=driver.replica.window.frontier - driver.applier.waiting,
+            applied_commands=driver.applier.commands,
+            waiting_commands=len(driver.batcher),
+            revision=driver.store.revision,
+            compact_revision=driver.store.compact_revision,
+            decisions=dict(driver.replica.agreement.statistics),
+            connected=driver.connected.bit_count(),
+            synced_batches=logged.synced_batches,
+            written_bytes=logged.written_bytes,
+        )

@@ -1,0 +1,89 @@
+"""Records of the core as records of the log, and back."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeAlias
+
+from racos.core.messages import (
+    AppliedRecord,
+    Buffer,
+    Payload,
+    PayRecord,
+    Record,
+    ReserveRecord,
+    StateRecord,
+    VoteRecord,
+)
+from racos.core.quorum import bits
+from racos.pb import log_pb2 as pb
+
+
+class Kind(IntEnum):
+    """What the log calls each record; numbers are on disk and never change their meaning."""
+
+    PAY = 1
+    STATE = 2
+    VOTE = 3
+    RESERVE = 4
+    APPLIED = 5
+
+
+LogRecord: TypeAlias = tuple[int, bytes, list[Buffer]]  # kind, header, blobs
+
+
+def encode(record: Record) -> LogRecord:
+    """How the log keeps a record. Blobs: descriptor, then each stored fragment's values."""
+    if isinstance(record, PayRecord):
+        return _encode_pay(record)
+    if isinstance(record, StateRecord):
+        kind, header = Kind.STATE, pb.StateRecord(**record._asdict()).SerializeToString()
+    elif isinstance(record, VoteRecord):
+        kind, header = Kind.VOTE, pb.VoteRecord(**record._asdict()).SerializeToString()
+    elif isinstance(record, ReserveRecord):
+        kind, header = Kind.RESERVE, pb.ReserveRecord(upto=record.upto).SerializeToString()
+    else:
+        kind, header = Kind.APPLIED, pb.AppliedRecord(**record._asdict()).SerializeToString()
+    return kind, header, []
+
+
+def _encode_pay(record: PayRecord) -> LogRecord:
+    lane, round_, payload, held, says_one = record
+    blobs: list[Buffer] = [payload.descriptor]
+    values = 0
+    if payload.coded:
+        for index in bits(held):
+            part = payload.fragments[index]
+            values = len(part)
+            blobs.extend(part)
+    header = pb.PayRecord(
+        lane=lane,
+        round=round_,
+        held=held,
+        values=values,
+        coded=payload.coded,
+        says_one=says_one,
+    )
+    return Kind.PAY, header.SerializeToString(), blobs
+
+
+def decode(kind: int, header: bytes) -> tuple[Record, int]:
+    """The record, and how many blobs each of its fragments has (0: none). A batch's bytes stay in
+    the log: its payload here is empty but for `coded`. ValueError for an unknown kind."""
+    if kind == Kind.PAY:
+        pay = pb.PayRecord.FromString(header)
+        payload = Payload(b"", pay.coded)
+        record = PayRecord(pay.lane, pay.round, payload, pay.held, pay.says_one)
+        return record, pay.values
+    if kind == Kind.STATE:
+        s = pb.StateRecord.FromString(header)
+        return StateRecord(s.lane, s.first, s.last, s.phase, s.value), 0
+    if kind == Kind.VOTE:
+        v = pb.VoteRecord.FromString(header)
+        return VoteRecord(v.lane, v.first, v.last, v.phase, v.value), 0
+    if kind == Kind.RESERVE:
+        return ReserveRecord(pb.ReserveRecord.FromString(header).upto), 0
+    if kind == Kind.APPLIED:
+        a = pb.AppliedRecord.FromString(header)
+        return AppliedRecord(a.start, a.end, tuple(a.ones)), 0
+    raise ValueError(f"record of unknown kind {kind}")

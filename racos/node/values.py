@@ -1,0 +1,266 @@
+"""Bytes of coded values: from the cache, from own fragments, or from other replicas' fragments.
+
+Every fragment is checked against its digest in the descriptor and every value against its own
+before it is handed out; what fails is dropped and named, never served.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from racos.core.messages import Buffer
+from racos.core.quorum import Quorum, bits
+from racos.erasure.codec import BadFragment, Codec
+from racos.erasure.verify import check_fragment, check_value
+from racos.errors import Corrupt, RequestTimedOut, TooManyRequests
+from racos.mvcc.command import CodedValue
+from racos.node.library import Library
+from racos.node.wire import FragmentReply, FragmentRequest
+
+Done = Callable[[bytes | Exception], None]
+
+FETCHES_MAX = 10_000
+
+
+class Timing(NamedTuple):
+    """Seconds."""
+
+    hedge: float = 0.03  # then everyone is asked, not only as many as are needed
+    again: float = 0.25  # then everyone is asked again
+    deadline: float = 5.0
+
+
+class ValueCache:
+    """Decoded values by name. Values never change, so an entry is never stale; bounded in bytes."""
+
+    __slots__ = ("_entries", "bytes_max", "size")
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.size = 0
+        self._entries: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def get(self, value: CodedValue) -> bytes | None:
+        found = self._entries.get(value.digest)
+        if found is not None:
+            self._entries.move_to_end(value.digest)
+        return found
+
+    def put(self, value: CodedValue, data: bytes) -> None:
+        if len(data) > self.bytes_max or value.digest in self._entries:
+            return
+        self._entries[value.digest] = data
+        self.size += len(data)
+        while self.size > self.bytes_max:
+            _, old = self._entries.popitem(last=False)
+            self.size -= len(old)
+
+
+class _Fetch:
+    """One value on its way here."""
+
+    __slots__ = ("asked", "asked_at", "begun", "have", "number", "value", "waiters")
+
+    def __init__(self, number: int, value: CodedValue, now: float) -> None:
+        self.number = number
+        self.value = value
+        self.have: dict[int, Buffer] = {}
+        self.asked = 0  # bit set of peers
+        self.begun = self.asked_at = now
+        self.waiters: list[Done] = []
+
+
+class Values:
+    """Loads coded values; one per node. `send` reaches a peer if it is connected."""
+
+    __slots__ = (
+        "_by_name",
+        "_codec",
+        "_fetches",
+        "_library",
+        "_number",
+        "_quorum",
+        "_report",
+        "_send",
+        "cache",
+        "me",
+        "now",
+        "timing",
+    )
+
+    def __init__(
+        self,
+        me: int,
+        quorum: Quorum,
+        codec: Codec,
+        library: Library,
+        send: Callable[[int, FragmentRequest | FragmentReply], None],
+        report: Callable[[str], None],
+        cache_bytes: int = 64 << 20,
+        timing: Timing | None = None,
+    ) -> None:
+        self.me = me
+        self.timing = timing or Timing()
+        self.cache = ValueCache(cache_bytes)
+        self.now = 0.0
+        self._quorum = quorum
+        self._codec = codec
+        self._library = library
+        self._send = send
+        self._report = report
+        self._fetches: dict[int, _Fetch] = {}
+        self._by_name: dict[tuple[int, int, int], _Fetch] = {}
+        self._number = 0
+
+    def position(self, value: CodedValue) -> int:
+        return value.round * self._quorum.total + value.lane
+
+    def load(self, value: CodedValue, done: Done, absent: int = 0) -> None:
+        """Call `done` with the value's bytes, at once if they are here, or with why not.
+
+        `absent` is the bit set of peers not worth asking first.
+        """
+        cached = self.cache.get(value)
+        if cached is not None:
+            done(cached)
+            return
+        name = (value.round, value.lane, value.index)
+        fetch = self._by_name.get(name)
+        if fetch is None:
+            if len(self._fetches) >= FETCHES_MAX:
+                done(TooManyRequests(f"{FETCHES_MAX} values are being loaded"))
+                return
+            fetch = self._begin(name, value)
+        fetch.waiters.append(done)
+        if not self._finish(fetch) and not fetch.asked:
+            self._ask_first(fetch, absent)
+
+    def _begin(self, name: tuple[int, int, int], value: CodedValue) -> _Fetch:
+        self._number += 1
+        fetch = _Fetch(self._number, value, self.now)
+        self._fetches[self._number] = self._by_name[name] = fetch
+        position = self.position(value)
+        for index, data in self._library.fragments(position, value.index, -1).items():
+            self._take(fetch, index, data, self.me)
+        return fetch
+
+    def serve(self, peer: int, request: FragmentRequest) -> None:
+        """Answer another replica: what is held here of what it wants, at most k fragments."""
+        position, index = request.position, request.value_index
+        found = self._library.fragments(position, index, request.want)
+        few = dict(list(found.items())[: self._quorum.data])
+        self._send(peer, FragmentReply(request.number, dict(few)))
+
+    def reply(self, peer: int, reply: FragmentReply) -> None:
+        """Another replica's fragments."""
+        fetch = self._fetches.get(reply.number)
+        if fetch is None:
+            return
+        for index, data in reply.fragments.items():
+            self._take(fetch, index, data, peer)
+        if not self._finish(fetch) and not reply.fragments:
+            self._ask(fetch, self._others() & ~fetch.asked)
+
+    def _take(self, fetch: _Fetch, index: int, data: Buffer, source: int) -> None:
+        value = fetch.value
+        try:
+            check_fragment(data, value.fragment_digests[index])
+        except BadFragment as bad:
+            self._report(
+                f"value.bad_fragment round={value.round} lane={value.lane} value={value.index} "
+                f"fragment={index} from_lane={source}: {bad}"
+            )
+            if source == self.me:
+                self._library.drop_fragment(self.position(value), index)
+            return
+        fetch.have[index] = data
+
+    def _finish(self, fetch: _Fetch) -> bool:
+        """Decode once k fragments are here."""
+        if len(fetch.have) < self._quorum.data:
+            return False
+        value = fetch.value
+        try:
+            data = self._codec.decode(fetch.have, value.length)
+            check_value(data, value.length, value.digest)
+        except BadFragment as bad:
+            # Each fragment matched its digest: what was agreed on is itself inconsistent.
+            self._end(fetch, Corrupt(f"value of round {value.round} lane {value.lane}: {bad}"))
+            return True
+        self.cache.put(value, data)
+        self._end(fetch, data)
+        return True
+
+    def _end(self, fetch: _Fetch, outcome: bytes | Exception) -> None:
+        value = fetch.value
+        del self._fetches[fetch.number]
+        del self._by_name[value.round, value.lane, value.index]
+        for done in fetch.waiters:
+            done(outcome)
+
+    def _others(self) -> int:
+        return self._quorum.everyone & ~(1 << self.me)
+
+    def _ask_first(self, fetch: _Fetch, absent: int) -> None:
+        """Ask just as many as are needed, starting at a different peer for each slot."""
+        needed = self._quorum.data - len(fetch.have)
+        start = fetch.value.round
+        order = [(start + step) % self._quorum.total for step in range(self._quorum.total)]
+        chosen = 0
+        for peer in order:
+            usable = peer != self.me and not absent >> peer & 1 and peer not in fetch.have
+            if usable and chosen.bit_count() < needed:
+                chosen |= 1 << peer
+        complete = chosen.bit_count() == needed
+        self._ask(fetch, chosen if complete else self._others())
+
+    def _ask(self, fetch: _Fetch, peers: int) -> None:
+        fetch.asked |= peers
+        fetch.asked_at = self.now
+        want = self._quorum.everyone & ~sum(1 << index for index in fetch.have)
+        value = fetch.value
+        position = self.position(value)
+        request = FragmentRequest(fetch.number, position, value.index, want)
+        for peer in bits(peers):
+            self._send(peer, request)
+
+    def tick(self, now: float) -> None:
+        """Hedge slow answers, repeat lost questions, give up at the deadline."""
+        self.now = now
+        for fetch in list(self._fetches.values()):
+            if now - fetch.begun >= self.timing.deadline:
+                self._end(fetch, RequestTimedOut())
+            elif now - fetch.asked_at >= self.timing.again:
+                self._ask(fetch, self._others())
+            elif now - fetch.begun >= self.timing.hedge and self._others() & ~fetch.asked:
+                self._ask(fetch, self._others() & ~fetch.asked)
+
+    def load_all(
+        self,
+        values: Iterable[CodedValue],
+        done: Callable[[dict[CodedValue, bytes] | Exception], None],
+        absent: int = 0,
+    ) -> None:
+        """Load several; `done` gets all of them, or the first failure."""
+        wanted = list(dict.fromkeys(values))
+        found: dict[CodedValue, bytes] = {}
+        failed = False
+
+        def one(value: CodedValue, outcome: bytes | Exception) -> None:
+            nonlocal failed
+            if failed:
+                return
+            if isinstance(outcome, Exception):
+                failed = True
+                done(outcome)
+                return
+            found[value] = outcome
+            if len(found) == len(wanted):
+                done(found)
+
+        if not wanted:
+            done(found)
+        for value in wanted:
+            self.load(value, lambda outcome, value=value: one(value, outcome), absent)  # type: ignore[misc]

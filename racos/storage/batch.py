@@ -1,0 +1,108 @@
+"""A group commit: everything queued at one moment, written and synced together."""
+
+from __future__ import annotations
+
+from racos.storage.disk import Buffer, Disk, File
+from racos.storage.record import SegmentHeader
+from racos.storage.segment import create_segment
+
+__all__ = ["Batch", "Write"]
+
+# Small batches find their place already written with zeros, so that a sync changes neither the
+# file's size nor its extents (on ext4 that is 110 us against 200 us for 4 KiB).
+AHEAD_BYTES = 64 << 10
+_AHEAD_BATCH_BYTES_MAX = 256 << 10
+_ZEROS = memoryview(bytes(AHEAD_BYTES))
+# Pieces below this are joined before writing; larger ones go to the kernel without a copy.
+_JOIN_BYTES_MAX = 16 << 10
+
+
+class Write:
+    """Bytes that go to one segment, contiguous from `offset`."""
+
+    __slots__ = ("buffers", "creates", "header", "offset", "size")
+
+    def __init__(self, header: SegmentHeader, offset: int, *, creates: bool) -> None:
+        self.header = header
+        self.offset = offset
+        self.creates = creates  # whether the segment has to be made first
+        self.size = 0  # bytes
+        self.buffers: list[Buffer] = []
+
+
+class Batch:
+    """Records on their way to the disk. `run` once, in any thread, then give it to `Log.done`.
+
+    `file` is the segment being written, which holds records or zeros up to `zeroed_to`; both move
+    on while `run` works.
+    """
+
+    __slots__ = (
+        "_disk",
+        "_segment_bytes",
+        "_writes",
+        "file",
+        "opened",
+        "ran",
+        "sequence",
+        "size",
+        "zeroed_to",
+    )
+
+    def __init__(
+        self,
+        disk: Disk,
+        file: File,
+        writes: list[Write],
+        *,
+        segment_bytes: int,
+        zeroed_to: int,
+        sequence: int,
+    ) -> None:
+        self._disk = disk
+        self._segment_bytes = segment_bytes
+        self._writes = writes
+        self.file = file
+        self.zeroed_to = zeroed_to
+        self.sequence = sequence  # of the last record
+        self.size = sum(write.size for write in writes)  # bytes
+        self.opened: list[tuple[int, File]] = []  # segments that `run` created
+        self.ran = False
+
+    def run(self) -> None:
+        """Write and sync. OSError is final: end the process, never retry."""
+        for write in self._writes:
+            if write.creates:
+                # All of the segment before is durable here; replay takes that for granted.
+                self.file = create_segment(self._disk, write.header)
+                self.zeroed_to = 0
+                self.opened.append((write.header.number, self.file))
+            self.file.write_sync(self._buffers(write), write.offset)
+        self.ran = True
+
+    def _buffers(self, write: Write) -> list[Buffer]:
+        buffers = _joined(write.buffers)
+        end = write.offset + write.size
+        if end > self.zeroed_to and write.size <= _AHEAD_BATCH_BYTES_MAX:
+            ahead = max(0, min(AHEAD_BYTES, self._segment_bytes - end))
+            buffers.append(_ZEROS[:ahead])
+            end += ahead
+        self.zeroed_to = max(self.zeroed_to, end)
+        return buffers
+
+
+def _joined(buffers: list[Buffer]) -> list[Buffer]:
+    """The same bytes in fewer pieces, without copying large ones."""
+    joined: list[Buffer] = []
+    small: list[Buffer] = []
+    for buffer in buffers:
+        if len(buffer) < _JOIN_BYTES_MAX:
+            small.append(buffer)
+            continue
+        if small:
+            joined.append(b"".join(small))
+            small = []
+        joined.append(buffer)
+    if small:
+        joined.append(b"".join(small))
+    return joined

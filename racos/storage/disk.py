@@ -1,0 +1,185 @@
+"""The disk port: what the log asks of a directory, and the operating system's one.
+
+The log speaks to these two protocols only, so that tests and the simulator can put a disk under it
+that loses what was not synced. Nothing here retries: after a failed sync the kernel may have
+dropped the pages and a second sync would lie, so every error goes up and ends the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+__all__ = ["Buffer", "Disk", "File", "OsDisk"]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+# Linux takes at most 1024 buffers in one call.
+_VECTOR_MAX = 1024
+
+
+class File(Protocol):
+    """One open file. Offsets and lengths are bytes; OSError goes to the caller."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes; fewer only at the end of the file."""
+
+    def write(self, data: Buffer, offset: int) -> None:
+        """Write all of `data`, in no order with other writes and not durable before a sync."""
+
+    def write_sync(self, buffers: Sequence[Buffer], offset: int) -> None:
+        """Write all buffers one after the other; what they cover is durable on return."""
+
+    def truncate(self, size: int) -> None: ...
+
+    def sync(self) -> None:
+        """Make all data and the size durable."""
+
+    def size(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    """One flat directory. Names are durable only after `sync_directory`."""
+
+    def path(self, name: str) -> str:
+        """How to name this file to a person."""
+
+    def list(self) -> list[str]:
+        """Names of all files, in no order."""
+
+    def create(self, name: str) -> File:
+        """A new empty file; FileExistsError if the name is taken."""
+
+    def open(self, name: str) -> File: ...
+
+    def rename(self, old: str, new: str) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def sync_directory(self) -> None: ...
+
+    def random_bytes(self, count: int) -> bytes: ...
+
+
+class OsDisk:
+    """A real directory, made (mode 0700) if it is missing."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._directory = Path(directory)
+        if not self._directory.is_dir():
+            self._directory.mkdir(mode=0o700, parents=True)
+            _sync_directory(self._directory.parent)
+
+    def path(self, name: str) -> str:
+        return str(self._directory / name)
+
+    def list(self) -> list[str]:
+        return os.listdir(self._directory)
+
+    def create(self, name: str) -> OsFile:
+        return OsFile(os.open(self.path(name), _OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def open(self, name: str) -> OsFile:
+        return OsFile(os.open(self.path(name), _OPEN_FLAGS))
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(self.path(old), self.path(new))
+
+    def remove(self, name: str) -> None:
+        os.unlink(self.path(name))
+
+    def sync_directory(self) -> None:
+        _sync_directory(self._directory)
+
+    def random_bytes(self, count: int) -> bytes:
+        return os.urandom(count)
+
+
+class OsFile:
+    """An open descriptor. All calls release the GIL while the kernel works."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._fd, length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]  # short reads are rare: the end of the file, or a signal
+        while data and sum(map(len, parts)) < length:
+            done = sum(map(len, parts))
+            data = os.pread(self._fd, length - done, offset + done)
+            parts.append(data)
+        return b"".join(parts)
+
+    def write(self, data: Buffer, offset: int) -> None:
+        self._write_all([data], offset)
+
+    def write_sync(self, buffers: Sequence[Buffer], offset: int) -> None:
+        # The usual case is one call that writes and syncs: each return from the kernel has to wait
+        # for the GIL again, so a second call can cost more than the sync itself.
+        if len(buffers) <= _VECTOR_MAX:
+            wanted = sum(map(len, buffers))
+            written = self._write_through(buffers, offset)
+            if written == wanted:
+                return
+            buffers = _rest(buffers, written)
+            offset += written
+        self._write_all(buffers, offset)
+        os.fdatasync(self._fd)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        os.fsync(self._fd)
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _write_through(self, buffers: Sequence[Buffer], offset: int) -> int:
+        try:
+            return os.pwritev(self._fd, buffers, offset, os.RWF_DSYNC)
+        except OSError as error:
+            # A file system without this flag wrote nothing and says so: use the two calls.
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return 0
+
+    def _write_all(self, buffers: Sequence[Buffer], offset: int) -> None:
+        while buffers:
+            written = os.pwritev(self._fd, buffers[:_VECTOR_MAX], offset)
+            if written == 0 and any(map(len, buffers)):
+                raise OSError("the disk accepted no bytes")
+            buffers = _rest(buffers, written)
+            offset += written
+
+
+_OPEN_FLAGS = os.O_RDWR | os.O_CLOEXEC
+
+
+def _rest(buffers: Sequence[Buffer], written: int) -> list[Buffer]:
+    """What is left of the buffers after their first `written` bytes."""
+    for index, buffer in enumerate(buffers):
+        if written < len(buffer):
+            return [memoryview(buffer)[written:], *buffers[index + 1 :]]
+        written -= len(buffer)
+    return []
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

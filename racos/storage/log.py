@@ -1,0 +1,299 @@
+"""The replica's log: append-only, checksummed, in segments, with one sync for all that waits.
+
+Records are appended in memory and get their place at once. `take` hands everything queued to a
+batch; `Batch.run` writes and syncs it in any thread; `done`, on the owner's thread again, says up
+to where the log is durable. One batch is in flight at a time: a slow disk makes batches larger.
+
+A write or sync error is final: `Batch.run` raises, nothing of the batch may be relied on, and the
+process must end. Never retry: the kernel may have dropped the pages and would call the retry a
+success. The next start re-reads, checks and rewrites what it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from racos.storage.batch import Batch, Write
+from racos.storage.disk import Buffer, Disk, File
+from racos.storage.mark import Mark, read_mark
+from racos.storage.record import (
+    HEAD_BYTES,
+    RECORD_BYTES_MAX,
+    SEGMENT_HEADER_BYTES,
+    BadHeader,
+    SegmentHeader,
+    encode,
+    parse_segment_header,
+)
+from racos.storage.replay import Reader, Replayed
+from racos.storage.segment import (
+    LogError,
+    Place,
+    create_segment,
+    segment_name,
+    segment_numbers,
+)
+
+__all__ = ["Appended", "Batch", "Log", "LogError", "Place", "Replayed", "Statistics"]
+
+SEGMENT_BYTES = 64 << 20
+_FILES_OPEN_MAX = 128
+
+
+class Appended(NamedTuple):
+    """Where an appended record will be."""
+
+    sequence: int
+    header: Place
+    blobs: tuple[Place, ...]
+
+
+class Statistics(NamedTuple):
+    """What the log did since it was opened, and its size now."""
+
+    appended_records: int
+    synced_batches: int
+    written_bytes: int  # of records; zeros written ahead are not counted
+    queued_bytes: int
+    size_bytes: int
+    segments: int
+
+
+class Log:
+    """One replica's log. All methods belong to one thread; only `Batch.run` may run elsewhere.
+
+    Sequences count records from 1 without gaps; durable_sequence <= last_sequence.
+    """
+
+    def __init__(self, disk: Disk, segment_bytes: int, headers: list[SegmentHeader]) -> None:
+        """Use `Log.open`."""
+        self._disk = disk
+        self._segment_bytes = segment_bytes
+        self._segments = len(headers)
+        self._headers = headers  # for the replay; only the last one is of interest afterwards
+        self._header = headers[-1]
+        self._files: dict[int, File] = {}  # the oldest opened is closed first
+        self._writing = headers[-1].number  # segment that the batch in flight begins in
+        self._mark: Mark | None = None  # open once the log may be appended to
+        self._position = SEGMENT_HEADER_BYTES  # where the next record goes, in the last segment
+        self._zeroed_to = 0
+        self._queue: list[Write] = []
+        # Buffers of records not durable yet, by (segment, offset): they are read from here.
+        self._pending: dict[tuple[int, int], Buffer] = {}
+        self._keys: list[tuple[int, int]] = []  # those of them that are queued
+        self._flight_keys: list[tuple[int, int]] = []  # and those in flight
+        self._flight: Batch | None = None
+        self._replayed_sequence = 0
+        self._batches = 0
+        self._written_bytes = 0
+        self.last_sequence = 0
+        self.durable_sequence = 0
+        self.queued_bytes = 0  # appended, not durable yet
+        self.size_bytes = 0  # of all records, and of the segments' headers
+
+    @classmethod
+    def open(
+        cls, disk: Disk, *, member_id: int, cluster_id: int, segment_bytes: int = SEGMENT_BYTES
+    ) -> Log:
+        """The log in this directory, made if there is none. Then call `replay`.
+
+        LogError, with nothing overwritten, if it belongs to another member or cluster, has a newer
+        format, or a segment is missing or its header damaged.
+        """
+        headers = [
+            _read_header(disk, number, member_id, cluster_id) for number in segment_numbers(disk)
+        ]
+        if not headers:
+            if durable := read_mark(disk):
+                path = disk.path(segment_name(1))
+                raise LogError(f"{path}: log is missing, but records up to {durable} were synced")
+            headers.append(SegmentHeader(1, 1, member_id, cluster_id, _salt(disk)))
+            create_segment(disk, headers[0]).close()
+        return cls(disk, segment_bytes, headers)
+
+    def replay(self) -> Iterator[Replayed]:
+        """All records in order, once, after `open`; exhaust it before appending.
+
+        Streams: blobs are checked but not kept. LogError on damage, with nothing overwritten. A
+        torn tail is cut durably before the iterator ends.
+        """
+        assert self._mark is None, "the log was replayed already"
+        reader = Reader(self._disk, self._headers, read_mark(self._disk))
+        yield from reader.records()
+        self._headers = []
+        self._replayed_sequence = self.last_sequence = self.durable_sequence = reader.sequence
+        self._position = reader.end
+        self.size_bytes = reader.used_bytes + self._segments * SEGMENT_HEADER_BYTES
+        self._mark = Mark(self._disk)
+        self._mark.write(self.durable_sequence)
+
+    def append(self, kind: int, header: bytes, blobs: Sequence[Buffer] = ()) -> Appended:
+        """Queue a record. No I/O. `kind` is 0..65535.
+
+        The buffers are kept, not copied: do not change them until the record is durable. Callers
+        bound what waits by `queued_bytes`.
+        """
+        assert self._mark is not None, "replay the log before appending"
+        sequence = self.last_sequence + 1
+        known = self.durable_sequence
+        start, size = encode(kind, header, blobs, sequence, known, self._header.salt)
+        if size > RECORD_BYTES_MAX:
+            raise ValueError(f"record of {size} bytes is over {RECORD_BYTES_MAX}")
+        if self._position + size > self._segment_bytes and self._position > SEGMENT_HEADER_BYTES:
+            self._rotate(sequence)
+            start, size = encode(kind, header, blobs, sequence, known, self._header.salt)
+        elif not self._queue:
+            self._queue.append(Write(self._header, self._position, creates=False))
+        write = self._queue[-1]
+        write.buffers.append(start)
+        write.buffers.extend(blobs)
+        write.size += size
+        appended = self._places(sequence, header, blobs, size)
+        self._position += size
+        self.last_sequence = sequence
+        self.queued_bytes += size
+        self.size_bytes += size
+        return appended
+
+    def take(self) -> Batch | None:
+        """Everything queued, to be run; None if nothing is, or a batch is in flight."""
+        if self._flight is not None or not self._queue:
+            return None
+        self._flight = Batch(
+            self._disk,
+            self._file(self._writing),
+            self._queue,
+            segment_bytes=self._segment_bytes,
+            zeroed_to=self._zeroed_to,
+            sequence=self.last_sequence,
+        )
+        self._queue = []
+        self._keys, self._flight_keys = [], self._keys
+        return self._flight
+
+    def done(self, batch: Batch) -> int:
+        """Take note that `batch` ran; returns the sequence up to which the log is durable."""
+        assert batch is self._flight, "not the batch in flight"
+        assert batch.ran, "the batch did not run to its end"
+        assert self._mark is not None
+        for number, file in batch.opened:
+            self._writing = number
+            self._keep_open(number, file)
+        for key in self._flight_keys:
+            del self._pending[key]
+        self._flight_keys = []
+        self._flight = None
+        self._zeroed_to = batch.zeroed_to
+        self._batches += 1
+        self._written_bytes += batch.size
+        self.queued_bytes -= batch.size
+        self.durable_sequence = batch.sequence
+        self._mark.write(batch.sequence)
+        return batch.sequence
+
+    def read(self, place: Place) -> bytes:
+        """The bytes at `place`, from memory while they are not durable. Contents are not checked.
+
+        LogError if the place is beyond the end of its segment.
+        """
+        buffer = self._pending.get((place.segment, place.offset))
+        if buffer is not None or place.length == 0:
+            return bytes(buffer or b"")[: place.length]
+        data = self._file(place.segment).read(place.offset, place.length)
+        if len(data) != place.length:
+            path = self._disk.path(segment_name(place.segment))
+            raise LogError(f"{path}: {place.length} bytes at offset {place.offset} are not there")
+        return data
+
+    def statistics(self) -> Statistics:
+        return Statistics(
+            appended_records=self.last_sequence - self._replayed_sequence,
+            synced_batches=self._batches,
+            written_bytes=self._written_bytes,
+            queued_bytes=self.queued_bytes,
+            size_bytes=self.size_bytes,
+            segments=self._segments,
+        )
+
+    def close(self) -> None:
+        """Close the files. What is queued is dropped: it was promised to nobody."""
+        assert self._flight is None or self._flight.ran, "a batch is running"
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        if self._mark is not None:
+            self._mark.close()
+
+    def _rotate(self, first_sequence: int) -> None:
+        """Go on in a new segment; the batch that reaches it will make its file."""
+        self._header = self._header._replace(
+            number=self._header.number + 1,
+            first_sequence=first_sequence,
+            salt=_salt(self._disk),
+        )
+        self._position = SEGMENT_HEADER_BYTES
+        self._segments += 1
+        self.size_bytes += SEGMENT_HEADER_BYTES
+        self._queue.append(Write(self._header, self._position, creates=True))
+
+    def _places(self, sequence: int, header: bytes, blobs: Sequence[Buffer], size: int) -> Appended:
+        """Where the record's parts will be; they can be read there at once."""
+        segment = self._header.number
+        header_place = Place(segment, self._position + HEAD_BYTES, len(header))
+        self._hold(header_place, header)
+        if not blobs:
+            return Appended(sequence, header_place, ())
+        offset = self._position + size - sum(map(len, blobs))
+        places = []
+        for blob in blobs:
+            place = Place(segment, offset, len(blob))
+            self._hold(place, blob)
+            places.append(place)
+            offset += place.length
+        return Appended(sequence, header_place, tuple(places))
+
+    def _hold(self, place: Place, buffer: Buffer) -> None:
+        if place.length:  # an empty one shares its offset with what follows
+            key = (place.segment, place.offset)
+            self._pending[key] = buffer
+            self._keys.append(key)
+
+    def _file(self, number: int) -> File:
+        file = self._files.get(number)
+        if file is None:
+            file = self._disk.open(segment_name(number))
+            self._keep_open(number, file)
+        return file
+
+    def _keep_open(self, number: int, file: File) -> None:
+        if len(self._files) >= _FILES_OPEN_MAX:
+            # Never the one being written: a batch may be using it in another thread.
+            oldest = next(key for key in self._files if key < self._writing)
+            self._files.pop(oldest).close()
+        self._files[number] = file
+
+
+def _read_header(disk: Disk, number: int, member_id: int, cluster_id: int) -> SegmentHeader:
+    """A segment's header, if it is ours; LogError otherwise."""
+    name = segment_name(number)
+    file = disk.open(name)
+    data = file.read(0, SEGMENT_HEADER_BYTES)
+    file.close()
+    try:
+        header = parse_segment_header(data)
+    except BadHeader as error:
+        raise LogError(f"{disk.path(name)}: {error}") from None
+    if header.cluster_id != cluster_id:
+        reason = f"belongs to cluster {header.cluster_id:x}, not {cluster_id:x}"
+    elif header.member_id != member_id:
+        reason = f"belongs to member {header.member_id:x}, not {member_id:x}"
+    elif header.number != number or (number == 1 and header.first_sequence != 1):
+        reason = f"is segment {header.number} under a wrong name"
+    else:
+        return header
+    raise LogError(f"{disk.path(name)}: log {reason}")
+
+
+def _salt(disk: Disk) -> int:
+    return int.from_bytes(disk.random_bytes(4), "little")
