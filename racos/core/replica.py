@@ -331,7 +331,8 @@ class Replica:
             self._say_zero(self.me, first, last)
 
     def _say_zero(self, lane: int, first: int, last: int) -> None:
-        for round_ in range(first, last + 1):
+        reach = self.window.round + self.settings.rounds_max  # nothing is said above the window
+        for round_ in range(first, min(last, reach) + 1):
             position = self.window.position(round_, lane)
             if self.window.value_at(position) is None:
                 self.agreement.say_zero(self.window.open(position, self.now))
