@@ -29,9 +29,8 @@ from racos.core.slot import Need, Slot, decision, next_state, vote
 class Patience(NamedTuple):
     """How long a slot waits, in seconds. Never matters to safety."""
 
-    rest: float = 0.05  # for the remaining states once n-f are there
+    rest: float = 0.15  # for the remaining states once n-f are there
     cover: float = 0.3  # for coverage, where giving up is allowed
-    slow: float = 0.5  # how long a replica that kept others waiting is not waited for
 
 
 class Agreement:
@@ -130,6 +129,8 @@ class Agreement:
     def _decide(self, slot: Slot, value: int) -> None:
         fast = slot.phases[0].ones == self.quorum.everyone and slot.promised_vote < 0
         self.statistics["fast" if fast else ("voted_zero", "voted_one")[value]] += 1
+        if fast:
+            self.peers.all_in_time()
         self.statistics["phases"] += slot.phase + 1
         slot.decided = value
         self._waiting.pop(slot.position, None)
@@ -203,7 +204,7 @@ class Agreement:
         """Whoever kept this slot waiting is not waited for during the next while."""
         missing = self.quorum.everyone & ~slot.phases[0].states & ~self.peers.absent(self.now)
         for peer in bits(missing):
-            self.peers.mark_slow(peer, self.now + self.patience.slow)
+            self.peers.mark_slow(peer, self.now)
 
     # -- coverage (docs/protocol.md, dispersal and width) ------------------------------------------
 

@@ -6,9 +6,21 @@ never harms agreement (docs/protocol.md, rule 2).
 
 from __future__ import annotations
 
+PENALTY_SECONDS_MIN = 0.25
+PENALTY_SECONDS_MAX = 8.0
+
 
 class Peers:
-    __slots__ = ("_down", "_heard", "_slow_until", "frontiers", "me", "suspect_after", "total")
+    __slots__ = (
+        "_down",
+        "_heard",
+        "_penalty",
+        "_slow_until",
+        "frontiers",
+        "me",
+        "suspect_after",
+        "total",
+    )
 
     def __init__(self, total: int, me: int, suspect_after: float, now: float) -> None:
         self.total = total
@@ -17,6 +29,7 @@ class Peers:
         self._heard = [now] * total
         self._down = [False] * total
         self._slow_until = [0.0] * total
+        self._penalty = [PENALTY_SECONDS_MIN] * total
         self.frontiers = [0] * total  # by their own word
 
     def heard(self, peer: int, now: float) -> None:
@@ -31,9 +44,15 @@ class Peers:
         """This replica itself was paused: the silence was its own."""
         self._heard = [now] * self.total
 
-    def mark_slow(self, peer: int, until: float) -> None:
-        """Its promise did not come in time: don't wait for it for a while."""
-        self._slow_until[peer] = until
+    def mark_slow(self, peer: int, now: float) -> None:
+        """Its promise did not come in time: don't wait for it for a while, longer each time."""
+        self._slow_until[peer] = now + self._penalty[peer]
+        self._penalty[peer] = min(2 * self._penalty[peer], PENALTY_SECONDS_MAX)
+
+    def all_in_time(self) -> None:
+        """Everyone's promise came in time."""
+        for peer in range(self.total):
+            self._penalty[peer] = max(self._penalty[peer] / 2, PENALTY_SECONDS_MIN)
 
     def suspected(self, now: float) -> int:
         """Bit set of replicas that are silent for too long, or disconnected."""

@@ -41,7 +41,7 @@ class NodeConfig:
     max_txn_ops: int = 128
     watch_progress_notify_interval: float = 600.0  # seconds
     log_level: str = "info"
-    suspect_after: float = 0.15  # seconds of silence
+    suspect_after: float = 0.25  # seconds of silence
     data_fragments: int = 0  # k of the erasure code; 0: n - f
     inline_limit: int = 4096  # bytes; larger values are erasure coded
     warnings: tuple[str, ...] = ()  # one line each, for the operator

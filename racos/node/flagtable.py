@@ -59,7 +59,7 @@ _MEMBER = (
     _used("max-txn-ops", Kind.SIZE, "128", "most operations in a transaction"),
     _used("watch-progress-notify-interval", Kind.DURATION, "10m", "pace of watch progress"),
     _used("log-level", Kind.TEXT, "info", "debug, info, warn, error, panic or fatal"),
-    _used("suspect-after", Kind.DURATION, "150ms", "silence that makes a member suspect"),
+    _used("suspect-after", Kind.DURATION, "250ms", "silence that makes a member suspect"),
     _used("data-fragments", Kind.SIZE, "0", "fragments that rebuild a value; 0: n - f"),
     _used("inline-limit", Kind.SIZE, "4096", "values up to this many bytes are not coded"),
     Flag("version", Kind.BOOL, "false", Treatment.USED, "print the version"),

@@ -235,7 +235,7 @@ class World:
         self.quorum = Quorum(total, faults, data)
         self.random = random.Random(seed)
         self.rounds_max = rounds_max
-        self.patience = Patience(rest=0.02, cover=0.05, slow=0.05)
+        self.patience = Patience(rest=0.02, cover=0.05)
         self.suspect_after = 0.1
         self.now = 0.0
         self.flight: list[tuple[int, int, Message | Chunk]] = []

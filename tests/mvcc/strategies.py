@@ -18,12 +18,16 @@ from tests.mvcc.coded import coded
 LEASES = frozenset({7, 9})
 REVISIONS_MAX = 30  # a run seldom gets further, so revisions of every kind occur
 
-keys = st.sampled_from([b"\0", b"a", b"aa", b"ab", b"b", b"c", b"\xff"])
+KEYS = (b"\0", b"a", b"aa", b"ab", b"b", b"c", b"\xff")
+
+keys = st.sampled_from(KEYS)
 range_ends = st.sampled_from([b"", b"", b"\0", b"a", b"ab", b"b", b"d", b"\xff\xff"])
 literals = st.sampled_from([b"", b"m", b"mm", b"n", b"nn"])
 values = literals | st.builds(coded, st.sampled_from([b"m", b"mm", b"nn"]), st.integers(0, 2))
 revisions = st.just(0) | st.integers(-2, REVISIONS_MAX)
-bounds = st.just(0) | st.integers(-1, REVISIONS_MAX)
+bounds = st.sampled_from(
+    [0, 0, 0, 0, 2, 3, 4, 6, 9, 14, -1]
+)  # mostly off, and low as revisions are
 flags = st.booleans()
 leases = st.sampled_from([0, 0, 0, 7, 9, 8])  # 8 does not exist
 
@@ -31,10 +35,11 @@ puts = st.builds(Put, keys, values, leases, flags, st.just(False), st.just(False
     Put, keys, values, leases, flags, flags, flags
 )
 deletes = st.builds(DeleteRange, keys, range_ends, flags)
+wide_ends = st.sampled_from([b"\0", b"\xff\xff", b"c"]) | range_ends
 unfiltered = st.builds(
     Range,
     keys,
-    range_ends,
+    wide_ends,
     st.integers(-1, 4),
     revisions,
     st.integers(0, 2),
@@ -46,20 +51,19 @@ unfiltered = st.builds(
 filtered = st.builds(
     Range,
     keys,
-    range_ends,
+    wide_ends,
     st.integers(-1, 4),
     revisions,
     st.integers(0, 2),
     st.integers(0, 4),
     flags,
     flags,
-    flags,
+    st.sampled_from([False, False, True]),
     bounds,
     bounds,
     bounds,
     bounds,
 )
-ranges = unfiltered | filtered
 
 _numbers = st.sampled_from([t for t in CompareTarget if t is not CompareTarget.VALUE])
 compares = st.builds(
@@ -72,6 +76,24 @@ def _txns(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Txn]:
     return st.builds(Txn, st.lists(compares, max_size=2).map(tuple), branch, branch)
 
 
-_nested = _txns(_txns(puts | deletes | ranges) | puts | deletes | ranges)
-txns = _txns(puts | deletes | ranges | _nested)
-read_txns = _txns(ranges | _txns(ranges))
+# Composites, because Hypothesis prints strategies and these would otherwise print all they contain.
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> Range:
+    return draw(unfiltered | filtered)
+
+
+@st.composite
+def _leaves(draw: st.DrawFn) -> Operation:
+    return draw(puts | deletes | ranges())
+
+
+@st.composite
+def txns(draw: st.DrawFn) -> Txn:
+    return draw(_txns(_leaves() | _txns(_leaves() | _txns(_leaves()))))
+
+
+@st.composite
+def read_txns(draw: st.DrawFn) -> Txn:
+    return draw(_txns(ranges() | _txns(ranges())))
