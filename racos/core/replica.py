@@ -380,6 +380,8 @@ class Replica:
         due = self.now - self._asked_at >= self.settings.ask_every
         if waited >= self.settings.ask_after and due:
             self._asked_at = self.now
+            if frontier in self.window.slots:
+                self.agreement.cover_stuck(self.window.slots[frontier])
             best = self.peers.most_advanced()
             ahead = best is not None and self.peers.frontiers[best] > frontier
             self.outbox.send(best if best is not None and ahead else ALL, Ask(frontier))
