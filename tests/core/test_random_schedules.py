@@ -22,3 +22,20 @@ def test_random_schedules_agree_cover_and_settle(
     total: int, faults: int, data: int, seed: int
 ) -> None:
     run_and_settle(total, faults, data, seed)
+
+
+PINNED = [
+    # Nothing left to propose in: every round within the reservation was given up by the others.
+    (5, 1, 3, 17),
+    (2, 0, 2, 23),
+    (7, 3, 4, 33),
+    (4, 1, 3, 63),
+    # Voted '?', restarted, and no longer spread the batch another one needed covered.
+    (3, 1, 2, 42),
+    (3, 1, 2, 59),
+]
+
+
+@pytest.mark.parametrize(("total", "faults", "data", "seed"), PINNED)
+def test_schedules_that_once_failed(total: int, faults: int, data: int, seed: int) -> None:
+    run_and_settle(total, faults, data, seed)
