@@ -249,6 +249,8 @@ class Replica:
         self.peers.heard(sender, self.now)
         batches = dict(chunk.batches)
         for position in range(self.window.frontier, chunk.end):
+            if position < self.window.frontier:
+                continue  # decided here already, and passed by the frontier meanwhile
             slot = self.window.open(position, self.now)
             payload = batches.get(position)
             if payload is not None and slot.payload is None:
