@@ -152,6 +152,8 @@ class Node:
             self._serve(peer, position)
         for ticket in effects.reads:
             self._finish_read(ticket)
+        window = self.replica.window
+        assert all(position >= window.frontier for position in window.slots), "a slot is kept"
         self.world.observe(self, effects)
 
     def _check_window(self, record: Record) -> None:
