@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from racos.core.messages import Beat, Message
 from racos.core.outbox import ALL
-from racos.core.replica import Chunk, Effects
-from tests.core.world import Node, World
+from racos.core.replica import Chunk, Effects, Replica, Settings
+from tests.core.world import SECRET, Node, World
 from tests.scenarios.wording import (
     decision_text,
     kind,
@@ -18,6 +18,7 @@ from tests.scenarios.wording import (
     record_text,
     slot_name,
     slot_text,
+    slots_name,
 )
 
 Cost = tuple[int, int]  # messages, syncs, one after the other
@@ -39,6 +40,10 @@ class Stage(World):
     def say(self, line: str, always: bool = False) -> None:
         if always or not self.quiet:
             self.lines.append(line)
+
+    def settings(self, lane: int, incarnation: int) -> Settings:
+        """Patience and suspicion as in production."""
+        return Settings(self.quorum, lane, SECRET, incarnation, rounds_max=self.rounds_max)
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -109,15 +114,22 @@ class Stage(World):
         node = self.nodes[lane]
         if node.replica is None:
             return
-        for position, slot in sorted(node.replica.window.slots.items()):
+        self._say_decided(lane, node.replica)
+        node.turn()
+
+    def _say_decided(self, lane: int, replica: Replica) -> None:
+        """New decisions, those of one lane that rest on the same in one line."""
+        news: dict[tuple[int, int, str], list[int]] = {}
+        for position, slot in sorted(replica.window.slots.items()):
             if slot.decided is not None and position not in self._announced[lane]:
                 self._announced[lane].add(position)
                 reason = decision_text(slot, self.quorum.faults, self.quorum.everyone)
-                cost = "[delays {}, syncs {}]".format(*self._cost[lane]) if self._counting else ""
-                name = slot_name(position, self.quorum.total)
-                line = f"{lane} decides {name} = {slot.decided} ({reason}) {cost}".rstrip()
-                self.say(line, always=reason != "was told")
-        node.turn()
+                news.setdefault((slot.lane, slot.decided, reason), []).append(slot.round)
+        cost = " [delays {}, syncs {}]".format(*self._cost[lane]) if self._counting else ""
+        for (owner, value, reason), rounds in news.items():
+            name = slots_name(rounds[0], rounds[-1], owner)
+            line = f"{lane} decides {name} = {value} ({reason}){cost}"
+            self.say(line, always=reason != "was told")
 
     # -- what a play can do ------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def members(mask: int) -> str:
     return "{" + ",".join(str(member) for member in bits(mask)) + "}"
 
 
-def _slots(first: int, last: int, lane: int) -> str:
+def slots_name(first: int, last: int, lane: int) -> str:
     return f"r{first}.l{lane}" if first == last else f"r{first}..r{last}.l{lane}"
 
 
@@ -52,11 +52,11 @@ def message_text(message: Message | Chunk, total: int) -> str:
             return f"PAY r{round_}.l{lane} prev={previous} held={members(held)} {name}"
         case State(lane, first, last, phase, value, held):
             tail = f" held={members(held)}" if held else ""
-            return f"STATE {_slots(first, last, lane)} p{phase}={value}{tail}"
+            return f"STATE {slots_name(first, last, lane)} p{phase}={value}{tail}"
         case Vote(lane, first, last, phase, value):
-            return f"VOTE {_slots(first, last, lane)} p{phase}={_VALUES[value]}"
+            return f"VOTE {slots_name(first, last, lane)} p{phase}={_VALUES[value]}"
         case Decide(lane, first, last, value):
-            return f"DECIDE {_slots(first, last, lane)}={value}"
+            return f"DECIDE {slots_name(first, last, lane)}={value}"
         case Hold(lane, round_, holder, held):
             return f"HOLD r{round_}.l{lane} at {holder}: {members(held)}"
         case Skip(lane, previous, upto):
@@ -88,9 +88,9 @@ def record_text(record: Record) -> str | None:
             name = payload.descriptor.decode()
             return f"PAY r{round_}.l{lane} held={members(held)} {name}{promise}"
         case StateRecord(lane, first, last, phase, value):
-            return f"STATE {_slots(first, last, lane)} p{phase}={value}"
+            return f"STATE {slots_name(first, last, lane)} p{phase}={value}"
         case VoteRecord(lane, first, last, phase, value):
-            return f"VOTE {_slots(first, last, lane)} p{phase}={_VALUES[value]}"
+            return f"VOTE {slots_name(first, last, lane)} p{phase}={_VALUES[value]}"
         case ReserveRecord(upto):
             return f"RESERVE upto r{upto}"
         case _:
