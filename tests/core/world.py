@@ -1,5 +1,5 @@
-"""A small deterministic world around the agreement core: messages in flight, logs that lose what was
-not synced, crashes and restarts, and the checks that must hold after every step.
+"""A small deterministic world around the agreement core: messages in flight, logs that lose what
+was not synced, crashes and restarts, and the checks that must hold after every step.
 
 Only the core is here (payloads are opaque); the whole node has its own tests.
 """

@@ -39,11 +39,22 @@ class Play:
     def __init__(self) -> None:
         self._stage: Stage | None = None
         self._commands: dict[str, Callable[[list[str]], None]] = {
-            name: getattr(self, f"_{name}")
-            for name in (
-                "propose deliver drop sync tick crash restart cut mend rebuild settle read log "
-                "show flight count"
-            ).split()
+            "propose": self._propose,
+            "deliver": self._deliver,
+            "drop": self._drop,
+            "sync": self._sync,
+            "tick": self._tick,
+            "crash": self._crash,
+            "restart": self._restart,
+            "cut": self._cut,
+            "mend": self._mend,
+            "rebuild": self._rebuild,
+            "settle": self._settle,
+            "read": self._read,
+            "log": self._log,
+            "show": self._show,
+            "flight": self._flight,
+            "count": self._count,
         }
 
     @property
