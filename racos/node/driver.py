@@ -271,11 +271,13 @@ class Driver:
 
     def _carry_out(self, effects: Effects) -> None:
         self._send(effects.sends)
+        for position, payload in effects.applied:
+            self._decided(position, payload)
+        # Only now does the library know every batch below the frontier: a chunk made before would
+        # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
             chunk = self.library.chunk(position, self.replica.window.frontier)
             self._send_now(peer, chunk)
-        for position, payload in effects.applied:
-            self._decided(position, payload)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
