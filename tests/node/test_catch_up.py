@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from racos.core.effects import Chunk
 from racos.core.messages import Ask, Buffer
-from racos.core.replica import Chunk
 from racos.mvcc.command import Put
 from racos.node import wire
 from tests.node.cluster import Cluster, Port
