@@ -1,7 +1,10 @@
 # Each target sets up the virtual environment it needs; nothing is installed again while setup.cfg
 # and pyproject.toml are unchanged.
 
-PYTHON ?= python3
+# The first that is new enough, looked for only when .venv is made.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+	echo $$python && break; done)
 DATA ?= racos-cluster
 PORT ?= 2379
 NODES ?= 3
@@ -53,7 +56,7 @@ $(VENV)/.racos-%: setup.cfg pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(BIN)/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Racos needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@test -n "$(PYTHON)" || \
+		{ echo "Racos needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "no venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }

@@ -60,11 +60,17 @@ _HEADER_TABLE_NEEDED: Final = (
 class Exchange:
     """One unary call at a time; reused for call after call by a closed-loop client."""
 
-    __slots__ = ("body", "started")
+    __slots__ = ("body", "more", "started")
 
     def __init__(self) -> None:
-        self.body: bytes | bytearray = b""  # the response so far, with its gRPC prefix
+        self.body = b""  # the response, with its gRPC prefix; until it has ended, its first frame
+        self.more: list[bytes] = []  # the frames after the first
         self.started = 0.0  # monotonic seconds; set before `send`, never decreasing over sends
+
+    def join(self) -> None:
+        """Make one body of all frames: one copy, where a growing buffer would make many."""
+        self.body = b"".join((self.body, *self.more))
+        self.more.clear()
 
     def answered(self, outcome: Outcome, now: float) -> None:
         """The call ended with a grpc-status; `body` is the response."""
@@ -126,7 +132,7 @@ class Connection(asyncio.Protocol):
         self._next_stream = stream + 2
         self._streams[stream] = exchange
         size = len(body)
-        if size <= self._small and size <= self._window and not self._uploads:
+        if size <= self._small and size <= self._window:
             self._window -= size
             head = self._pack_request(
                 self._head, stream, self._block, size >> 8, size & 0xFF, DATA, END_STREAM, stream
@@ -241,7 +247,7 @@ class Connection(asyncio.Protocol):
                 exchange = streams.get(stream)
                 if exchange is not None:
                     if exchange.body:
-                        self._append(exchange, data[start:end])
+                        exchange.more.append(data[start:end])
                     else:
                         exchange.body = data[start:end]
             elif kind == HEADERS and flags == END_HEADERS | END_STREAM:
@@ -250,18 +256,13 @@ class Connection(asyncio.Protocol):
                 if self._uploads:
                     self._stop_upload(stream)
                 if exchange is not None:
+                    if exchange.more:
+                        exchange.join()
                     exchange.answered(known(block) or self._blocks.decode(block), now)
             else:
                 self._handle(kind, flags, stream, data[start:end], now)
             position = end
         return position
-
-    def _append(self, exchange: Exchange, piece: bytes) -> None:
-        body = exchange.body
-        if isinstance(body, bytearray):
-            body += piece
-        else:
-            exchange.body = bytearray(body) + piece
 
     def _handle(self, kind: int, flags: int, stream: int, payload: bytes, now: float) -> None:
         """Every frame but the two of a plain answer."""
@@ -296,6 +297,7 @@ class Connection(asyncio.Protocol):
             exchange = self._streams.pop(stream, None)
             self._stop_upload(stream)
             if exchange is not None:
+                exchange.join()
                 exchange.answered(outcome, now)
         elif outcome.http_status != 200:
             self._fail(stream, f"{self.authority}: HTTP status {outcome.http_status}", now)
@@ -304,7 +306,7 @@ class Connection(asyncio.Protocol):
         self._received += len(payload)
         exchange = self._streams.get(stream)
         if exchange is not None:
-            self._append(exchange, unpadded(payload, flags))
+            exchange.more.append(unpadded(payload, flags))
         if flags & END_STREAM:
             self._fail(stream, f"{self.authority}: answer without a grpc-status", now)
 

@@ -69,6 +69,8 @@ class Client(Exchange):
         """Send the present request, for the first time or again."""
         self.started = now
         self.body = b""
+        if self.more:
+            self.more.clear()  # of a try that was cut off
         self.connection.send(self, self._load.workload.request(self.number))
 
     def answered(self, outcome: Outcome, now: float) -> None:

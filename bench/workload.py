@@ -57,7 +57,7 @@ class Workload(Protocol):
     def request(self, number: int) -> bytes:
         """The request, with its gRPC prefix, for call `number`."""
 
-    def check(self, number: int, body: bytes | bytearray) -> int:
+    def check(self, number: int, body: bytes) -> int:
         """The revision in a response (gRPC prefix and all); raises WrongAnswer, ProtocolError."""
 
 
@@ -84,7 +84,7 @@ class Puts:
         head, tail = self._values.pieces(number)
         return b"".join((self._start, key_of(number % self._keys), self._between, head, tail))
 
-    def check(self, number: int, body: bytes | bytearray) -> int:  # noqa: ARG002 (the Workload's shape)
+    def check(self, number: int, body: bytes) -> int:  # noqa: ARG002 (the Workload's shape)
         response = rpc_pb2.PutResponse.FromString(message(body))
         revision: int = response.header.revision
         if revision <= 0:
@@ -108,7 +108,7 @@ class Gets:
     def request(self, number: int) -> bytes:
         return b"".join((self._start, key_of(number % self._keys), self._end))
 
-    def check(self, number: int, body: bytes | bytearray) -> int:
+    def check(self, number: int, body: bytes) -> int:
         response = rpc_pb2.RangeResponse.FromString(message(body))
         index = number % self._keys
         if len(response.kvs) != 1:
@@ -127,14 +127,14 @@ class Gets:
         return revision
 
 
-def message(body: bytes | bytearray) -> bytes:
+def message(body: bytes) -> bytes:
     """The one message of a unary response; raises ProtocolError when it is torn or compressed."""
     if len(body) < _GRPC_PREFIX.size:
         raise ProtocolError(f"response of {len(body)} bytes has no message")
     compressed, length = _GRPC_PREFIX.unpack_from(body)
     if compressed or length != len(body) - _GRPC_PREFIX.size:
         raise ProtocolError(f"response of {len(body)} bytes announces a message of {length}")
-    return bytes(memoryview(body)[_GRPC_PREFIX.size :])
+    return body[_GRPC_PREFIX.size :]
 
 
 def framed(payload: bytes) -> bytes:

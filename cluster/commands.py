@@ -260,8 +260,7 @@ def _watch_until_interrupted(cluster: LocalCluster) -> None:
         _tell_of_ends(cluster)
     except KeyboardInterrupt:
         print("stopping", file=sys.stderr)
-        # Nodes restarted from another terminal are in the state file, not in our hands.
-        LocalCluster.open(cluster.directory).stop_all()
+        cluster.stop_all()
 
 
 def _tell_of_ends(cluster: LocalCluster) -> NoReturn:

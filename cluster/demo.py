@@ -69,7 +69,8 @@ class _Demo:
         print(f"\n# {title}", flush=True)
 
     def show(self, words: Sequence[str], endpoint: str, suffix: str = "") -> None:
-        line = shlex.join(["etcdctl", f"--endpoints={endpoint}", *words])
+        # Not --endpoints: etcdctl refuses it where people have exported the variable.
+        line = f"ETCDCTL_ENDPOINTS={endpoint} {shlex.join(['etcdctl', *words])}"
         print(f"$ {line} {suffix}".rstrip(), flush=True)
 
     def run(self, words: Sequence[str], endpoint: str, *, wanted: str = "") -> None:
@@ -80,13 +81,12 @@ class _Demo:
         _expect(wanted in answer, f"expected {wanted!r} in the answer above")
 
     def capture(self, words: Sequence[str], endpoint: str, sent: bytes = b"") -> bytes:
-        command = [self._etcdctl, f"--endpoints={endpoint}", *words]
         try:
             done = subprocess.run(
-                command,
+                [self._etcdctl, *words],
                 input=sent,
                 capture_output=True,
-                env=self._environ,
+                env=self._environ_for(endpoint),
                 timeout=_COMMAND_TIMEOUT,
                 check=False,
             )
@@ -97,6 +97,9 @@ class _Demo:
             raise ClusterError(f"etcdctl {words[0]} failed: {problem[-1] if problem else '?'}")
         return done.stdout
 
+    def _environ_for(self, endpoint: str) -> dict[str, str]:
+        return self._environ | {"ETCDCTL_ENDPOINTS": endpoint}
+
     def watch(self, key: str, *, watch_at: str, put_at: str) -> None:
         """A watch at one node sees what another node is told after the watch began."""
         answer = json.loads(self.capture(["get", key, "-w", "json"], watch_at))
@@ -104,9 +107,9 @@ class _Demo:
         words = ["watch", key, f"--rev={answer['header']['revision'] + 1}"]
         self.show(words, watch_at, "&")
         with subprocess.Popen(
-            [self._etcdctl, f"--endpoints={watch_at}", *words],
+            [self._etcdctl, *words],
             stdout=subprocess.PIPE,
-            env=self._environ,
+            env=self._environ_for(watch_at),
         ) as watcher:
             try:
                 self.run(["put", key, _WATCHED], put_at)

@@ -17,6 +17,7 @@ class EtcdCluster(Supervisor):
     ready_path = "/health"  # /readyz came with 3.5.11; this one answers 200 from 3.0 on
     # Its orderly stop hands leadership to a peer, and waits long when the peers stop too.
     stop_timeout = 1.0
+    _etcd: str | None = None
 
     def __init__(
         self,
@@ -28,8 +29,11 @@ class EtcdCluster(Supervisor):
         detached: bool = False,
         etcd: str | None = None,
     ) -> None:
-        self._etcd = find_program("etcd", etcd)
+        self._etcd = find_program("etcd", etcd)  # early: before anything is made
         super().__init__(n, data_dir=data_dir, base_port=base_port, flags=flags, detached=detached)
 
     def command(self, node: NodeSpec) -> list[str]:
-        return [self._etcd, *self.spec.node_flags(node, self.data_path(node.name))]
+        return [
+            self._etcd or find_program("etcd"),
+            *self.spec.node_flags(node, self.data_path(node.name)),
+        ]

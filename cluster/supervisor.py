@@ -20,6 +20,7 @@ from typing import ClassVar, Self
 
 from cluster.process import Process, State
 from cluster.spec import (
+    STATE_FILE,
     ClusterError,
     ClusterSpec,
     NodeSpec,
@@ -65,21 +66,20 @@ class Supervisor:
         spec = lay_out(n, system=self.system, client_port=base_port, flags=tuple(flags))
         self._temporary = data_dir is None
         directory = Path(tempfile.mkdtemp(prefix="racos-") if data_dir is None else data_dir)
+        if (directory / STATE_FILE).exists():
+            raise ClusterError(f"{directory} holds a cluster: open it, or choose another directory")
         self._set_up(spec, directory, detached)
 
     @classmethod
     def open(cls, data_dir: Path | str, *, detached: bool = True) -> Self:
         """The cluster that a directory remembers, with the processes that still run."""
-        spec, pids = load(Path(data_dir))
+        spec, _ = load(Path(data_dir))
         if spec.system != cls.system:
             raise ClusterError(f"{data_dir} holds a cluster of {spec.system}, not {cls.system}")
         cluster = cls.__new__(cls)
         cluster._temporary = False
         cluster._set_up(spec, Path(data_dir), detached)
-        boot = boot_id()
-        for name, pid in pids.items():
-            if pid.boot == boot:
-                cluster._processes[name] = Process(pid.pid, pid.start_ticks)
+        cluster._adopt()
         return cluster
 
     def _set_up(self, spec: ClusterSpec, directory: Path, detached: bool) -> None:
@@ -198,7 +198,8 @@ class Supervisor:
         return process.exit_code
 
     def stop_all(self) -> None:
-        """Stops all nodes at once, as `stop`."""
+        """Stops all nodes at once, as `stop`; also those that another supervisor restarted."""
+        self._adopt()
         _stop(self._processes.values(), self.stop_timeout)
 
     def close(self) -> None:
@@ -251,6 +252,16 @@ class Supervisor:
             leashed=not self._detached,
         )
         self._save()
+
+    def _adopt(self) -> None:
+        """Takes over the nodes that the state file knows and we do not."""
+        if not (self.directory / STATE_FILE).exists():
+            return  # nothing was ever started here
+        _, pids = load(self.directory)
+        boot = boot_id()
+        for name, pid in pids.items():
+            if pid.boot == boot and self.state(name) is State.GONE:
+                self._processes[name] = Process(pid.pid, pid.start_ticks)
 
     def _save(self) -> None:
         boot = boot_id()

@@ -30,6 +30,7 @@ from etcdshim.asgi_wire import (
     frame,
     parse_timeout,
     trailers,
+    unpack_prefix,
 )
 
 __all__ = [
@@ -84,7 +85,8 @@ class GrpcApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The first of repeated headers counts, so the list is turned round.
         headers: dict[bytes, bytes] = dict(reversed(scope.get("headers", ())))
-        if scope["type"] != "http" or not _is_grpc(headers.get(b"content-type", b"")):
+        content_type = headers.get(b"content-type", b"")
+        if content_type != b"application/grpc" and not _is_grpc(content_type):
             await self._http(scope, receive, send)
             return
         if scope["method"] != "POST" or "http.response.trailers" not in scope["extensions"]:
@@ -92,34 +94,40 @@ class GrpcApp:
             return
         path: str = scope["path"]
         route = self._routes.get(path)
+        loop = asyncio.get_running_loop()
+        timeout = headers.get(b"grpc-timeout")
         try:
             if route is None:
                 raise self._unknown(path)
-            now = asyncio.get_running_loop().time()
-            timeout = headers.get(b"grpc-timeout")
-            deadline = None if timeout is None else now + parse_timeout(timeout)
+            deadline = None if timeout is None else loop.time() + parse_timeout(timeout)
         except GrpcError as error:
             await _refuse(send, error)
             return
         if type(route) is Unary:
-            call = Call(path, headers, deadline)
-            await self._serve_unary(route, call, headers, now, receive, send)
+            call = Call(path, headers, deadline, loop)
+            await self._serve_unary(route, call, headers, receive, send)
         elif type(route) is Streaming:
-            await self._serve_stream(route, path, headers, deadline, receive, send)
+            reader = self._frame_reader(headers)
+            stream = Stream(
+                path, headers, deadline, loop, request=route.request, reader=reader, send=send
+            )
+            await self._serve_stream(route, stream, receive, send)
 
     async def _serve_unary(
         self,
         route: Unary,
         call: Call,
         headers: Mapping[bytes, bytes],
-        now: float,
         receive: Receive,
         send: Send,
     ) -> None:
-        self._overseer.enter(call, now)
+        self._overseer.enter(call)
         try:
             try:
-                payload = await self._read_only_message(headers, receive)
+                event = await receive()
+                payload = _whole_message(event.get("body", b""), self._limits.max_request_bytes)
+                if payload is None:
+                    payload = await self._gather_message(event, headers, receive)
                 call.departures = receive
                 response = await route.handler(parse(route.request, payload, _PARSE_ERROR), call)
                 reply = frame(response.SerializeToString())
@@ -130,21 +138,17 @@ class GrpcApp:
         except Exception as failure:  # the supervisor of unary handlers
             await _refuse(send, _status_of(call, failure))
         else:
-            with suppress(OSError):  # the client has left
+            try:  # not suppress(), which costs as much as one of these sends
                 await send(_START)
                 await send({"type": "http.response.body", "body": reply, "more_body": False})
                 await send(_SUCCESS)
+            except OSError:
+                return  # the client has left
 
-    async def _read_only_message(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        event = await receive()
-        body: bytes = event.get("body", b"")
-        # Nearly always the first event holds the whole message, uncompressed.
-        if (
-            PREFIX_BYTES <= len(body) <= self._limits.max_request_bytes
-            and body[0] == 0
-            and int.from_bytes(body[1:PREFIX_BYTES], "big") == len(body) - PREFIX_BYTES
-        ):
-            return body[PREFIX_BYTES:]
+    async def _gather_message(
+        self, event: Event, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> bytes:
+        """The only message of a request that begins with `event`. Raises GrpcError."""
         reader = self._frame_reader(headers)
         while event["type"] == "http.request":
             reader.feed(event.get("body", b""))
@@ -159,20 +163,12 @@ class GrpcApp:
         raise GrpcError(CANCELLED, "context canceled")
 
     async def _serve_stream(
-        self,
-        route: Streaming,
-        path: str,
-        headers: Mapping[bytes, bytes],
-        deadline: float | None,
-        receive: Receive,
-        send: Send,
+        self, route: Streaming, stream: Stream, receive: Receive, send: Send
     ) -> None:
-        reader = self._frame_reader(headers)
-        stream = Stream(path, headers, deadline, request=route.request, reader=reader, send=send)
         error = GrpcError(OK, "")
         timer = None
-        if deadline is not None:
-            timer = asyncio.get_running_loop().call_at(deadline, stream.expire)
+        if stream.deadline is not None:
+            timer = asyncio.get_running_loop().call_at(stream.deadline, stream.expire)
         self._overseer.add_stream(stream)
         try:
             # At once: some clients wait for it before their first request. The empty event is what
@@ -191,6 +187,10 @@ class GrpcApp:
             self._overseer.remove_stream(stream)
             if timer is not None:
                 timer.cancel()
+        if stream.stalled:
+            _log.warning("grpc.stream_cut path=%s reason=%r", stream.path, error.message)
+            if self._limits.reset_stalled:
+                return
         with suppress(OSError):  # the client has left, or still does not read: the server resets
             async with asyncio.timeout(self._limits.stall_timeout):
                 await send(_NO_MORE_BODY)
@@ -212,6 +212,16 @@ class GrpcApp:
 def _is_grpc(content_type: bytes) -> bool:
     """application/grpc, with or without a subtype or parameters; not application/grpc-web."""
     return content_type.startswith(b"application/grpc") and content_type[16:17] in (b"", b"+", b";")
+
+
+def _whole_message(body: bytes, limit: int) -> bytes | None:
+    """The message if `body` is exactly one, uncompressed and within the limit: the usual case."""
+    if len(body) < PREFIX_BYTES:
+        return None
+    flags, size = unpack_prefix(body)
+    if flags or size != len(body) - PREFIX_BYTES or size > limit:
+        return None
+    return body[PREFIX_BYTES:]
 
 
 def _cancelled(call: Call) -> GrpcError:

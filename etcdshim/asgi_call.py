@@ -34,6 +34,10 @@ class GrpcLimits:
 
     max_request_bytes: int = 1572864 + 512 * 1024  # etcd's request limit and its allowance for gRPC
     stall_timeout: float = 1.0  # a stream whose reader takes nothing for this long is cut
+    # How a stalled stream is cut. True: it is abandoned half-way, so that the server resets it (the
+    # client sees INTERNAL, which etcd clients resume from, and the unread bytes are dropped at
+    # once). False: status UNAVAILABLE, which the client sees once it has read what is before it.
+    reset_stalled: bool = True
     slow_after: float = 0.1  # a unary call this old is also watched for its client's departure
 
 
@@ -52,13 +56,19 @@ class Call:
         "watcher",
     )
 
-    def __init__(self, path: str, headers: Mapping[bytes, bytes], deadline: float | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        deadline: float | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.path = path
         self.deadline = deadline  # loop.time() at which the client gives up
         self._headers = headers
         self._metadata: Mapping[str, str] | None = None
         # The rest belongs to the layer, not to handlers.
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         assert task is not None, "calls run in tasks"
         self.task: asyncio.Task[Any] = task  # runs the handler
         self.end: GrpcError | None = None  # why the layer cancelled the handler
@@ -108,6 +118,7 @@ class Stream(Call):
         "begun",
         "done",
         "seen",
+        "stalled",
         "still",
     )
 
@@ -116,12 +127,13 @@ class Stream(Call):
         path: str,
         headers: Mapping[bytes, bytes],
         deadline: float | None,
+        loop: asyncio.AbstractEventLoop,
         *,
         request: type[Message],
         reader: FrameReader,
         send: Send,
     ) -> None:
-        super().__init__(path, headers, deadline)
+        super().__init__(path, headers, deadline, loop)
         self._request = request
         self._reader = reader
         self._send = send
@@ -132,6 +144,7 @@ class Stream(Call):
         self._room: asyncio.Future[None] | None = None  # pump() waiting for receive()
         self.begun = 0  # parts handed to the server
         self.done = 0  # parts it took, <= begun
+        self.stalled = False  # whether the overseer stopped it
         self.seen = 0  # done when the overseer last looked
         self.still = 0  # looks in a row that found the same part waiting
 

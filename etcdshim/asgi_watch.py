@@ -33,8 +33,9 @@ class Overseer:
         unary = sum(len(bucket) for bucket in self._buckets.values())
         return {"unary": unary, "streams": len(self._streams)}
 
-    def enter(self, call: Call, now: float) -> None:
-        """Watch over a unary call until `leave`. `now` is the loop's time."""
+    def enter(self, call: Call) -> None:
+        """Watch over a unary call until `leave`."""
+        now = asyncio.get_running_loop().time()
         self._place(call, now, now + self._slow_after)
 
     def leave(self, call: Call) -> None:
@@ -86,6 +87,7 @@ class Overseer:
                 continue
             stream.still += 1
             if stream.still >= _LOOKS:
+                stream.stalled = True
                 stream.stop(GrpcError(UNAVAILABLE, _STALLED))
         self._looking = None
         if self._streams:

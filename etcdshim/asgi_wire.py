@@ -6,6 +6,7 @@ because tools and people match on them.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
@@ -28,14 +29,12 @@ UNAVAILABLE: Final = 14
 PREFIX_BYTES: Final = 5  # one byte of flags, four of length
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS  # tells zlib to expect gzip's header
 _MESSAGE_CHARS_MAX: Final = 4096  # clients refuse header lists above 8 to 16 KiB
-_SECONDS: Final[Mapping[str, float]] = {
-    "H": 3600.0,
-    "M": 60.0,
-    "S": 1.0,
-    "m": 1e-3,
-    "u": 1e-6,
-    "n": 1e-9,
-}
+# By the unit's byte, as indexing bytes yields numbers.
+_SECONDS: Final[Mapping[int, float]] = dict(
+    zip(b"HMSmun", (3600, 60, 1, 1e-3, 1e-6, 1e-9), strict=True)
+)
+_pack_prefix = struct.Struct(">xI").pack  # flags zero, length
+unpack_prefix = struct.Struct(">BI").unpack_from  # flags, length
 # Everything printable but the percent sign goes as it is.
 _UNESCAPED: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 
@@ -55,14 +54,14 @@ class GrpcError(Exception):
 
 def frame(payload: bytes) -> bytes:
     """One uncompressed length-prefixed message."""
-    return b"\0" + len(payload).to_bytes(4, "big") + payload
+    return _pack_prefix(len(payload)) + payload
 
 
 def parse_timeout(value: bytes) -> float:
     """Seconds of a `grpc-timeout` header: at most eight digits and a unit. Raises GrpcError."""
-    text = value.decode("latin-1")
-    digits, unit = text[:-1], _SECONDS.get(text[-1:])
-    if unit is None or not (digits.isascii() and digits.isdigit()) or len(digits) > 8:
+    digits, unit = value[:-1], _SECONDS.get(value[-1]) if value else None
+    if unit is None or not digits.isdigit() or len(digits) > 8:
+        text = value.decode("latin-1")
         raise GrpcError(INTERNAL, f"malformed grpc-timeout: {text!r}")
     return int(digits) * unit
 
@@ -91,41 +90,63 @@ def trailers(code: int, message: str) -> Event:
 
 
 class FrameReader:
-    """Cuts a request body into messages. Holds at most one message and one body event beyond it."""
+    """Cuts a request body into messages; holds at most one message and one body event beyond it.
 
-    __slots__ = ("_buffer", "_encoding", "_limit")
+    A large message arrives in many events and is put together once, when it is complete.
+    """
+
+    __slots__ = ("_at", "_data", "_encoding", "_flags", "_later", "_limit", "_need", "_size")
 
     def __init__(self, limit: int, encoding: str) -> None:
         """`limit`: bytes of the largest message accepted; `encoding`: the call's grpc-encoding."""
         self._limit = limit
         self._encoding = encoding
-        self._buffer = bytearray()
+        self._data = b""  # read up to _at
+        self._at = 0
+        self._later: list[bytes] = []  # follows _data
+        self._size = 0  # bytes not yet read, in _data and _later
+        self._flags = 0  # of the message whose prefix was read
+        self._need: int | None = None  # its bytes; None while its prefix is not complete
 
     @property
     def empty(self) -> bool:
         """Whether no part of a message is waiting for the rest of it."""
-        return not self._buffer
+        return self._size == 0 and self._need is None
 
     def feed(self, chunk: bytes) -> None:
-        self._buffer += chunk
+        self._size += len(chunk)
+        self._later.append(chunk)
 
     def next_message(self) -> bytes | None:
         """The next whole message, or None until more is fed. Raises GrpcError on a bad frame.
 
-        The length is judged as soon as it is known, so an oversized message is never buffered.
+        The length is judged as soon as it is known, so an oversized message is never gathered.
         """
-        buffer = self._buffer
-        if len(buffer) < PREFIX_BYTES:
+        if self._need is None:
+            prefix = self._take(PREFIX_BYTES)
+            if prefix is None:
+                return None
+            self._flags, self._need = unpack_prefix(prefix)
+            self._check(self._flags, self._need)
+        payload = self._take(self._need)
+        if payload is None:
             return None
-        flags = buffer[0]
-        end = PREFIX_BYTES + int.from_bytes(buffer[1:PREFIX_BYTES], "big")
-        self._check(flags, end - PREFIX_BYTES)
-        if len(buffer) < end:
+        self._need = None
+        return self._inflate(payload) if self._flags else payload
+
+    def _take(self, count: int) -> bytes | None:
+        """Read `count` bytes if they are there."""
+        if self._size < count:
             return None
-        with memoryview(buffer) as view:
-            payload = bytes(view[PREFIX_BYTES:end])
-        del buffer[:end]
-        return self._inflate(payload) if flags else payload
+        if len(self._data) - self._at < count:
+            with memoryview(self._data) as view:
+                self._data = b"".join([view[self._at :], *self._later])
+            self._later.clear()
+            self._at = 0
+        start = self._at
+        self._at += count
+        self._size -= count
+        return self._data[start : self._at]
 
     def _check(self, flags: int, size: int) -> None:
         if flags > 1:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,28 +35,27 @@ async def serve(
     after `grace` is cancelled. Raises ValueError for a URL that cannot be served and OSError,
     naming the address, when one cannot be bound; nothing is served then.
     """
-    bind = tuple(_join(*address) for address in await check(urls))
-    server = Server(app, _config(bind, grace, max_concurrent_streams))
-    async with asyncio.TaskGroup() as group:
-        serving = group.create_task(server.serve())
-        stopper = group.create_task(_shut_down_on(stop, server))
-        await server.wait_started()
-        on_ready(server.addresses)
-        await serving
-        stopper.cancel()
-
-
-async def check(urls: Sequence[str]) -> list[tuple[str, int]]:
-    """The addresses (host, port) that `urls` name, if all can be bound now. Raises as `serve`."""
     addresses = [await _resolve(url) for url in urls]
-    for address in addresses:
-        _check_free(*address)
-    return addresses
+    with ExitStack() as closing:
+        # Bound here, not by the server: its errors do not name what is wrong as precisely.
+        listeners = [closing.enter_context(_listen(*address)) for address in addresses]
+        bind = tuple(f"fd://{listener.fileno()}" for listener in listeners)
+        server = Server(app, _config(bind, grace, max_concurrent_streams))
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve())
+            await server.wait_started()
+            on_ready([_join(*listener.getsockname()[:2]) for listener in listeners])
+            stopped = group.create_task(stop.wait())
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            closing.close()  # from here on, connection attempts are refused
+            stopped.cancel()
+            server.shutdown()
 
 
-async def _shut_down_on(stop: asyncio.Event, server: Server) -> None:
-    await stop.wait()
-    server.shutdown()
+async def check(urls: Sequence[str]) -> None:
+    """Raises as `serve` would now, if one of these URLs cannot be served."""
+    for url in urls:
+        _listen(*await _resolve(url)).close()
 
 
 def _config(bind: tuple[str, ...], grace: float, max_concurrent_streams: int) -> Config:
@@ -63,7 +64,6 @@ def _config(bind: tuple[str, ...], grace: float, max_concurrent_streams: int) ->
         grpc=True,
         lifespan="off",  # the application's parts are started and stopped by the node
         access_log=False,
-        backlog=_BACKLOG,
         max_concurrent_streams=max_concurrent_streams,
         timeout_graceful_shutdown=grace,
         # Watches idle for days, and clients keep connections open without calls.
@@ -81,28 +81,30 @@ async def _resolve(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     if parts.scheme != "http":
         raise ValueError(f"cannot listen on {url!r}: only http:// URLs are served")
-    if parts.hostname is None or parts.port is None or parts.path not in ("", "/"):
+    try:
+        port = parts.port
+    except ValueError:  # not a number, or out of range
+        port = None
+    if parts.hostname is None or port is None or parts.path not in ("", "/"):
         raise ValueError(f"cannot listen on {url!r}: it must be http://host:port")
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise OSError(error.errno, f"listen tcp {parts.netloc}: {error.strerror}") from error
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
-    return str(found[0][4][0]), parts.port
+    return str(found[0][4][0]), port
 
 
-def _check_free(host: str, port: int) -> None:
-    """Raise OSError if the address is taken, in words that name it."""
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError in words that name the address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            code = error.errno or errno.EIO
-            reason = (error.strerror or str(error)).lower()
-            raise OSError(code, f"listen tcp {_join(host, port)}: bind: {reason}") from error
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        code = error.errno or errno.EIO
+        reason = os.strerror(code).lower()
+        raise OSError(code, f"listen tcp {_join(host, port)}: bind: {reason}") from error
 
 
 def _join(host: str, port: int) -> str:

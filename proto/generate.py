@@ -37,6 +37,8 @@ def generate(output: Path, root: Path = ROOT) -> list[Path]:
     for path in written:
         if path.suffix == ".pyi":
             _prepend(output / path, _MYPY_NOTE)
+        elif path.stem.endswith("_grpc"):
+            _prepend(output / path, "# mypy: ignore-errors\n")
     _use_own_pool(output / TARGETS["etcd"])
     return written
 

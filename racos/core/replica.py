@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from racos.core.agreement import Agreement, Patience
+from racos.core.effects import Chunk, Effects
 from racos.core.lanes import OwnLane
 from racos.core.messages import (
-    UNSURE,
     AppliedRecord,
     Ask,
     Beat,
@@ -26,7 +26,6 @@ from racos.core.messages import (
     PayRecord,
     Probe,
     ProbeReply,
-    Record,
     ReserveRecord,
     Skip,
     State,
@@ -37,11 +36,12 @@ from racos.core.peers import Peers
 from racos.core.quorum import Quorum
 from racos.core.reads import Barrier
 from racos.core.recovery import Recovered
+from racos.core.repeat import Repeater
 from racos.core.slot import Slot
 from racos.core.window import Window
 
 PHASES_AHEAD_MAX = 1000  # a message further ahead in phases than this is not believed
-AHEAD = 32  # rounds of a suspected lane that are settled in advance
+AHEAD_SHARE = 4  # that part of the window is settled in advance for a suspected lane
 
 
 class Settings(NamedTuple):
@@ -58,28 +58,6 @@ class Settings(NamedTuple):
     beat_every: float = 0.04
     probe_again: float = 0.2
     patience: Patience = Patience()
-
-
-class Chunk(NamedTuple):
-    """Decided history: batches by position, everything else in [start, end) is null."""
-
-    start: int
-    end: int
-    batches: tuple[tuple[int, Payload], ...]
-    frontier: int  # the sender's
-
-
-class Effects(NamedTuple):
-    """Carry out in this order. `sends` may go at once; promises come by `persisted`."""
-
-    records: list[Record]
-    token: int
-    sends: list[tuple[int, Message]]  # (lane or ALL, message)
-    applied: list[tuple[int, Payload]]  # batches to apply now, in order
-    rejected: list[tuple[int, Payload]]  # own batches whose slot became null: propose them again
-    rebuilds: list[tuple[int, int]]  # (position, fragments): rebuild these and call `rebuilt`
-    serves: list[tuple[int, int]]  # (peer, position): send it a Chunk from there
-    reads: list[int]  # tickets whose read may be done now
 
 
 class Replica:
@@ -103,6 +81,7 @@ class Replica:
             settings.patience,
             self._became_decided,
         )
+        self._repeater = Repeater(self.me, self.quorum, self.window, self.outbox)
         self.highest_round = -1  # highest round seen in use
         self._applied: list[tuple[int, Payload]] = []
         self._rejected: list[tuple[int, Payload]] = []
@@ -112,6 +91,7 @@ class Replica:
         self._reservations: list[tuple[int, int]] = []  # (token, upto)
         self._nulled = [0] * self.quorum.total  # per suspected lane: rounds below were spoken about
         self._void_next = 0
+        self._ahead = max(1, settings.rounds_max // AHEAD_SHARE)
         self._stuck_at = -1
         self._stuck_since = now
         self._asked_at = now
@@ -166,7 +146,7 @@ class Replica:
         """A connection to the peer stands: say again what it may have missed."""
         self.peers.heard(peer, self.now)
         self.outbox.send(peer, Beat(self.highest_round, self.window.frontier))
-        self._repeat_to(peer)
+        self._repeater.say_all(peer)
 
     def peer_down(self, peer: int) -> None:
         self.peers.became_down(peer)
@@ -203,10 +183,15 @@ class Replica:
         return self._free_round() is not None
 
     def _free_round(self) -> int | None:
+        round_ = self._open_round()
+        free = self.window.within(round_) and round_ <= self.own.reserved_durable
+        return round_ if free else None
+
+    def _open_round(self) -> int:
         """The lowest round of the own lane, not below any seen, that nobody has given up on."""
         window = self.window
         round_ = max(self.own.next, self.highest_round, window.round)
-        while window.within(round_) and round_ <= self.own.reserved_durable:
+        while window.within(round_):
             position = window.position(round_, self.me)
             slot = window.slots.get(position)
             if slot is None and position >= window.frontier:
@@ -214,7 +199,7 @@ class Replica:
             if slot is not None and slot.decided is None and not slot.phases[0].zeros:
                 return round_
             round_ += 1
-        return None
+        return round_
 
     def read(self, ticket: int) -> None:
         """A linearizable read arrived; its ticket comes back in Effects.reads when it may go."""
@@ -243,6 +228,8 @@ class Replica:
         self.peers.heard(sender, self.now)
         batches = dict(chunk.batches)
         for position in range(self.window.frontier, chunk.end):
+            if position < self.window.frontier:
+                continue  # decided here already, and passed by the frontier meanwhile
             slot = self.window.open(position, self.now)
             payload = batches.get(position)
             if payload is not None and slot.payload is None:
@@ -317,7 +304,7 @@ class Replica:
             self._applied_from = self.window.frontier
 
     def _reserve(self) -> None:
-        upto = self.own.wanted_reservation(self.highest_round)
+        upto = self.own.wanted_reservation(max(self.highest_round, self._open_round()))
         if upto is not None:
             self.outbox.record(ReserveRecord(upto))
             self._reservations.append((self.outbox.token + 1, upto))
@@ -331,7 +318,8 @@ class Replica:
             self._say_zero(self.me, first, last)
 
     def _say_zero(self, lane: int, first: int, last: int) -> None:
-        for round_ in range(first, last + 1):
+        reach = self.window.round + self.settings.rounds_max  # nothing is said above the window
+        for round_ in range(first, min(last, reach) + 1):
             position = self.window.position(round_, lane)
             if self.window.value_at(position) is None:
                 self.agreement.say_zero(self.window.open(position, self.now))
@@ -345,8 +333,8 @@ class Replica:
                 continue
             first = max(self._nulled[lane], self.window.round)
             reach = self.window.round + self.settings.rounds_max
-            last = min(self.highest_round + AHEAD, reach)
-            if last - first >= AHEAD // 2 or first <= self.highest_round <= last:
+            last = min(self.highest_round + self._ahead, reach)
+            if last - first >= self._ahead // 2 or first <= self.highest_round <= last:
                 self._nulled[lane] = last + 1
                 self._say_zero(lane, first, last)
 
@@ -379,49 +367,14 @@ class Replica:
         due = self.now - self._asked_at >= self.settings.ask_every
         if waited >= self.settings.ask_after and due:
             self._asked_at = self.now
+            if frontier in self.window.slots:
+                self.agreement.cover_stuck(self.window.slots[frontier])
             best = self.peers.most_advanced()
             ahead = best is not None and self.peers.frontiers[best] > frontier
             self.outbox.send(best if best is not None and ahead else ALL, Ask(frontier))
         if waited >= self.settings.suspect_after:
             round_, lane = divmod(frontier, self.quorum.total)
-            self._say_zero(lane, round_, min(self.highest_round, round_ + AHEAD))
-
-    def _repeat_to(self, peer: int, span: int = 1 << 62) -> None:
-        """Say again, to one replica, what is open from the frontier on."""
-        for lane in self.window.lanes:
-            for link in lane.proofs():
-                self.outbox.send(peer, link)
-        end = self.window.frontier + span
-        for position, slot in sorted(self.window.slots.items()):
-            if position < end:
-                self._repeat_slot(peer, slot)
-
-    def _repeat_slot(self, peer: int, slot: Slot) -> None:
-        lane, round_, payload = slot.lane, slot.round, slot.payload
-        if payload is not None and slot.decided != 0 and peer not in slot.held:
-            self._repeat_pay(peer, slot, payload)
-        if slot.decided is not None:
-            self.outbox.send(peer, Decide(lane, round_, round_, slot.decided))
-            return
-        bit = 1 << self.me
-        held = slot.held.get(self.me, 0)
-        for holder, fragments in slot.held.items():
-            if holder != peer and fragments:
-                self.outbox.send(peer, Hold(lane, round_, holder, fragments))
-        for number, phase in enumerate(slot.phases):
-            if phase.states & bit:
-                value = 1 if phase.ones & bit else 0
-                self.outbox.send(peer, State(lane, round_, round_, number, value, held))
-            if phase.votes & bit:
-                value = 1 if phase.vote_ones & bit else 0 if phase.vote_zeros & bit else UNSURE
-                self.outbox.send(peer, Vote(lane, round_, round_, number, value))
-
-    def _repeat_pay(self, peer: int, slot: Slot, payload: Payload) -> None:
-        """The batch once more; a coded one with the peer's share if this replica has it at hand."""
-        share = self.quorum.share(peer, max(1, slot.cover_width))
-        if payload.coded:
-            share &= sum(1 << index for index in payload.fragments)
-        self.outbox.send(peer, Pay(slot.lane, slot.round, slot.round - 1, payload, share))
+            self._say_zero(lane, round_, min(self.highest_round, round_ + self._ahead))
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -510,7 +463,7 @@ class Replica:
         if ask.position < self.window.frontier:
             self._serves.append((sender, ask.position))
         else:
-            self._repeat_to(sender, span=8 * self.quorum.total)
+            self._repeater.say_all(sender, span=8 * self.quorum.total)
 
     def _handle_probe(self, sender: int, probe: Probe) -> None:
         self.outbox.send(sender, ProbeReply(probe.number, self.window.highest_one))

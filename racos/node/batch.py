@@ -98,6 +98,7 @@ class BatchEncoder:
         elif isinstance(command, Txn):
             self._add_txn(target.txn, command, values, fragments)
         else:
+            target.compact.SetInParent()  # a message of zeros is still there
             target.compact.revision = command.revision
             target.compact.physical = command.physical
 
@@ -139,6 +140,7 @@ class BatchEncoder:
         values: list[CodedValue],
         fragments: dict[int, list[Buffer]],
     ) -> None:
+        target.SetInParent()
         for compare in txn.compare:
             _add_compare(target.compare.add(), compare)
         for branch, operations in ((target.success, txn.success), (target.failure, txn.failure)):
@@ -161,7 +163,6 @@ class BatchEncoder:
                 setattr(target.range, field, value)
             target.range.SetInParent()
         else:
-            target.txn.SetInParent()
             self._add_txn(target.txn, operation, values, fragments)
 
 

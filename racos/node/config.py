@@ -21,6 +21,7 @@ PEER_URL = "http://localhost:2380"
 MEMBERS_MAX = 9  # the agreement's cover table and fragment sets are checked for n <= 9
 LOG_LEVELS = ("debug", "info", "warn", "error", "panic", "fatal")
 QUOTA_BYTES = 2 * 1024**3
+INLINE_LIMIT_MAX = 1024**2  # bytes; whole values weigh on every message that tells of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +241,7 @@ def _check_sizes(config: NodeConfig) -> None:
     ):
         if size <= 0:
             raise ConfigError(f"{flag} must be above 0")
-    # Above this an inline value would not fit a request anyway; it also bounds what a lane's
-    # descriptors weigh.
-    if not 0 <= config.inline_limit <= config.max_request_bytes:
+    if not 0 <= config.inline_limit <= INLINE_LIMIT_MAX:
         raise ConfigError(
-            f"--inline-limit is {config.inline_limit}: want 0 to --max-request-bytes "
-            f"({config.max_request_bytes})"
+            f"--inline-limit is {config.inline_limit}: want 0 to {INLINE_LIMIT_MAX} bytes"
         )

@@ -125,6 +125,20 @@ async def test_small_body_does_not_overtake_a_full_window() -> None:
     assert uploaded(wire) == {1: 70_000 - 65_535, 3: 100}
 
 
+async def test_small_bodies_share_the_connection_window() -> None:
+    connection, wire = connected()
+    for _ in range(5):
+        sent(connection, bytes(16_000))
+    assert uploaded(wire) == {1: 16_000, 3: 16_000, 5: 16_000, 7: 16_000, 9: 1_535}
+
+
+async def test_body_short_of_its_own_window_holds_up_no_other() -> None:
+    connection, wire = connected({INITIAL_WINDOW_SIZE: 1_000})
+    sent(connection, bytes(1_500))
+    sent(connection, bytes(900))
+    assert uploaded(wire) == {1: 1_000, 3: 900}
+
+
 async def test_smaller_initial_window_reaches_waiting_bodies() -> None:
     connection, wire = connected({INITIAL_WINDOW_SIZE: 40_000})
     sent(connection, bytes(50_000))
@@ -167,6 +181,10 @@ async def test_receive_window_is_topped_up() -> None:
     (update,) = wire.frames()
     assert (update.kind, update.stream) == (WINDOW_UPDATE, 0)
     assert int.from_bytes(update.payload, "big") == 2**29 + len(framed(b"x"))
+    sent(connection)
+    wire.frames()
+    connection.data_received(answer(3, b"x"))
+    assert wire.frames() == []
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import pytest
 from h2corn import Config, Server
 
 from bench.frames import Outcome
-from bench.load import Load, LoadError, LoadResult, Window
+from bench.load import Client, Load, LoadError, LoadResult, Window
 from bench.probe import leader_position, member_status
 from bench.workload import Gets, Puts, Values, Workload, framed, message
 from cluster.supervisor import Supervisor
 from etcdshim.pb import rpc_pb2
+from tests.bench.fakes import connected
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -237,3 +238,11 @@ async def test_clients_of_a_lost_endpoint_move() -> None:
     assert result.operations <= result.successes <= result.operations + 4
     assert result.errors
     assert all(second in text for text in result.errors)
+
+
+async def test_retry_forgets_the_answer_that_was_cut_off() -> None:
+    connection, _ = connected()
+    client = Client(Load(puts_of(1), ["host:1"], clients=1, tolerant=True), 0, connection)
+    client.body, client.more = b"half", [b"an", b"answer"]
+    client.send(1.0)
+    assert (client.body, client.more) == (b"", [])

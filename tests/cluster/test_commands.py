@@ -13,6 +13,7 @@ import pytest
 
 from cluster.commands import run
 from cluster.process import Process
+from cluster.spec import STATE_FILE
 from cluster.supervisor import LocalCluster, State
 from tests.cluster.standin import free_base_port, standin_command
 
@@ -52,10 +53,10 @@ def terminal(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Terminal]:
     monkeypatch.setattr(LocalCluster, "command", standin_command)
-    directory = tmp_path / "cluster"
-    yield Terminal(capsys, directory, free_base_port(3))
-    if directory.exists():
-        LocalCluster.open(directory).stop_all()
+    terminal = Terminal(capsys, tmp_path / "cluster", free_base_port(3))
+    yield terminal
+    if (terminal.data_dir / STATE_FILE).exists():
+        LocalCluster.open(terminal.data_dir).stop_all()
 
 
 def test_a_cluster_comes_up_and_goes_down(terminal: Terminal) -> None:
@@ -91,7 +92,8 @@ def test_fragments_reach_the_nodes(terminal: Terminal) -> None:
 
 def test_a_running_cluster_is_not_started_twice(terminal: Terminal) -> None:
     terminal.up()
-    assert "already runs (3 of 3 nodes)" in terminal.refused("up", "--detach")
+    told = terminal.refused("up", "--detach", "--client-port", str(terminal.port))
+    assert "already runs (3 of 3 nodes)" in told
 
 
 def test_another_cluster_does_not_take_over_the_data(terminal: Terminal) -> None:
@@ -107,9 +109,9 @@ def test_a_directory_with_other_files_is_left_alone(terminal: Terminal, tmp_path
     terminal.data_dir = tmp_path / "papers"
     terminal.data_dir.mkdir()
     (terminal.data_dir / "letter").write_text("dear")
-    assert "is not empty and holds no cluster" in terminal.refused("up", "--detach")
-    (terminal.data_dir / "letter").unlink()
-    terminal.data_dir.rmdir()
+    told = terminal.refused("up", "--detach", "--client-port", str(terminal.port))
+    assert "is not empty and holds no cluster" in told
+    assert [path.name for path in terminal.data_dir.iterdir()] == ["letter"]
 
 
 @pytest.mark.parametrize("command", ["status", "down", "demo"])

@@ -16,7 +16,13 @@ from cluster.process import Process, State
 pytestmark = pytest.mark.process
 
 WAIT = 10.0  # seconds, never reached when all is well
-SLEEPER = [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"]
+SLEEPER = [
+    sys.executable,
+    "-I",
+    "-S",
+    "-c",
+    "import signal; print('up', flush=True); signal.pause()",
+]
 ROOT = Path(__file__).parents[2]
 
 
@@ -96,11 +102,21 @@ def test_a_process_of_another_parent_is_watched_too(log: Path) -> None:
 
 
 def test_a_leashed_process_dies_with_its_parent(log: Path) -> None:
-    parent, child = through_middleman(log, "leashed")
-    with parent:
-        assert child.state() is State.RUNNING
-        parent.kill()
-    assert child.wait(WAIT)
+    # The log is a pipe here, to learn when the program itself runs and not its start any more.
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDWR)
+    try:
+        parent, child = through_middleman(log, "leashed")
+        with parent:
+            assert os.read(reader, 3) == b"up\n"
+            assert child.state() is State.RUNNING
+            parent.kill()
+        try:
+            assert child.wait(WAIT)
+        finally:
+            child.signal(signal.SIGKILL)
+    finally:
+        os.close(reader)
 
 
 def test_output_is_appended_to_the_log(log: Path) -> None:

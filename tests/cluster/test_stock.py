@@ -28,6 +28,17 @@ def test_a_killed_etcd_comes_back(etcd: EtcdCluster) -> None:
     assert len(etcd.pids()) == 3
 
 
+def test_another_supervisor_starts_it_again(etcd: EtcdCluster) -> None:
+    found = EtcdCluster.open(etcd.directory)
+    found.kill("n1")
+    found.start("n1")
+    found.wait_ready()
+    assert len(found.pids()) == 3
+    found.kill("n1")
+    etcd.start("n1")
+    etcd.wait_ready()
+
+
 def test_the_demonstration_shows_what_it_says(
     etcd: EtcdCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

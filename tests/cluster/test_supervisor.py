@@ -135,6 +135,19 @@ def test_another_supervisor_finds_the_nodes_again(tmp_path: Path) -> None:
     assert third.pids() == []
 
 
+def test_a_node_restarted_by_another_supervisor_is_stopped_too(cluster: StandInCluster) -> None:
+    other = StandInCluster.open(cluster.directory)
+    other.kill("n1")
+    other.start("n1")
+    cluster.stop_all()
+    assert other.pids() == []
+
+
+def test_a_directory_with_a_cluster_is_not_overwritten(cluster: StandInCluster) -> None:
+    with pytest.raises(ClusterError, match="holds a cluster: open it"):
+        StandInCluster(2, data_dir=cluster.directory)
+
+
 def test_the_file_of_another_boot_names_no_process(tmp_path: Path) -> None:
     cluster = StandInCluster(1, data_dir=tmp_path)
     own = Process(

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from etcdshim.pb import health_pb2
 from etcdshim.pb import rpc_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -35,7 +36,8 @@ _REVISIONS = frozenset(
 )
 _RESPONSES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.output_type)
-    for service in pb.DESCRIPTOR.services_by_name.values()
+    for module in (pb, health_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
 _IDENTITIES = frozenset(("cluster_id", "member_id", "raft_term"))
@@ -95,6 +97,11 @@ class Server:
         assert isinstance(answer, pb.PutResponse)
         self._send("/etcdserverpb.KV/DeleteRange", pb.DeleteRangeRequest(key=b"\0begin"))
         self.base = answer.header.revision + 1
+
+    def member_id(self) -> int:
+        answer = self._send("/etcdserverpb.KV/Range", pb.RangeRequest(key=b"\0"))
+        assert isinstance(answer, pb.RangeResponse)
+        return answer.header.member_id
 
     def call(self, path: str, request: Message) -> Message | Failure:
         try:

@@ -274,16 +274,33 @@ def test_txn_checks(pair: Pair, operations: list[pb.RequestOp]) -> None:
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_size_limit_to_the_byte(pair: Pair, over: int) -> None:
-    """A request of LIMIT - 17 bytes is the largest: both members' request ids take 9 bytes."""
-    room = LIMIT - 17 + over
-    put = room - pb.PutRequest(key=b"k", value=b"v" * 2**20).ByteSize() + 2**20
-    answer = pair.put(key=b"k", value=b"v" * put)
-    assert isinstance(answer, Failure) == (over > 0)
-    wrapped = pb.TxnRequest(success=[put_op(b"k", b"v" * 2**20)]).ByteSize() - 2**20
-    pair.txn(success=[put_op(b"k", b"v" * (room - wrapped))])
-    pair.delete(key=b"k" * (room - pb.DeleteRangeRequest(key=b"k" * 2**20).ByteSize() + 2**20))
+    """The limit counts the log's envelope, with an id made of the member's: 9 bytes or 10."""
+    for server in (pair.etcd, pair.ours):
+        room = LIMIT - 8 - varint_size((server.member_id() & 0xFFFF) << 48) + over
+        for path, request in (
+            ("Put", pb.PutRequest(key=b"k", value=filled_to(room, put=True))),
+            ("Txn", pb.TxnRequest(success=[put_op(b"k", filled_to(room, put=True, nested=True))])),
+            ("DeleteRange", pb.DeleteRangeRequest(key=filled_to(room))),
+        ):
+            assert request.ByteSize() == room
+            answer = server.call(f"/etcdserverpb.KV/{path}", request)
+            if over > 0:
+                text = "etcdserver: request is too large"
+                assert answer == Failure("INVALID_ARGUMENT", text), server.name
+            else:
+                assert not isinstance(answer, Failure), server.name
     pair.range(key=b"k" * LIMIT)
     pair.txn(success=[range_op(b"k" * LIMIT)])
+
+
+def filled_to(size: int, *, put: bool = False, nested: bool = False) -> bytes:
+    """Bytes that make a request of `size`: a delete's key, a put's value, or that inside a txn."""
+    tags = 4 + (3 if put else 0) + (8 if nested else 0)
+    return b"v" * (size - tags)
+
+
+def varint_size(value: int) -> int:
+    return -(-value.bit_length() // 7)
 
 
 def test_above_the_receive_limit_grpc_itself_refuses(pair: Pair) -> None:

@@ -80,6 +80,12 @@ def test_links_lead_somewhere(document: str) -> None:
             assert (ROOT / target.partition("#")[0]).exists()
 
 
+def test_endpoints_are_given_one_way() -> None:
+    # etcdctl refuses --endpoints where ETCDCTL_ENDPOINTS is exported, as the README tells one to.
+    assert "export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=" in README
+    assert not [line for line in LINES if "--endpoints" in line]
+
+
 def test_the_changelog_tells_of_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 

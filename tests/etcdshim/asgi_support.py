@@ -12,6 +12,7 @@ import grpc.aio
 import hypercorn.asyncio
 import hypercorn.config
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
+from grpc.aio import EOF as EOF  # type: ignore[attr-defined]
 
 from etcdshim.asgi import Call, GrpcApp, GrpcError, GrpcLimits, Stream, Streaming, Unary
 from etcdshim.asgi_wire import AsgiApp, Receive, Scope, Send
@@ -165,5 +166,5 @@ def _serialize(message: BytesValue | StringValue | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def make_app(service: Service) -> GrpcApp:
-    return GrpcApp(service.routes(), plain_http, limits=LIMITS)
+def make_app(service: Service, limits: GrpcLimits = LIMITS) -> GrpcApp:
+    return GrpcApp(service.routes(), plain_http, limits=limits)

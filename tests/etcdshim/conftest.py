@@ -26,7 +26,7 @@ def server(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture()
+@pytest.fixture
 async def address(server: str, app: GrpcApp) -> AsyncIterator[str]:
     """Where the service runs, on each server in turn."""
     async with running(server, app) as bound:
@@ -37,4 +37,4 @@ async def address(server: str, app: GrpcApp) -> AsyncIterator[str]:
 async def client(address: str) -> AsyncIterator[Client]:
     client = Client(address)
     yield client
-    await client.channel.close()
+    await client.channel.close(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -11,7 +12,8 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from etcdshim.asgi import GrpcApp
-from tests.etcdshim.asgi_support import LIMITS, PATIENCE, Client, Service, running
+from etcdshim.listen import serve
+from tests.etcdshim.asgi_support import EOF, LIMITS, PATIENCE, Client, Service, make_app, running
 
 HELLO = BytesValue(value=b"hello")
 
@@ -31,7 +33,7 @@ async def test_both_directions_in_turn_and_half_close(client: Client) -> None:
         await soon(call.write(message))
         assert await soon(call.read()) == message
     await soon(call.done_writing())
-    assert await soon(call.read()) is grpc.aio.EOF
+    assert await soon(call.read()) is EOF
     assert await status(call) == (grpc.StatusCode.OK, "")
 
 
@@ -42,7 +44,7 @@ async def test_many_requests_before_the_first_answer_is_read(client: Client) -> 
         await soon(call.write(message))
     await soon(call.done_writing())
     assert [await soon(call.read()) for _ in sent] == sent
-    assert await soon(call.read()) is grpc.aio.EOF
+    assert await soon(call.read()) is EOF
 
 
 async def test_headers_come_before_any_message(client: Client, service: Service) -> None:
@@ -106,14 +108,14 @@ async def test_departed_client_cancels_a_handler_that_does_not_read(
 async def test_lost_connection_cancels_the_handler(client: Client, service: Service) -> None:
     client.stream("HangStream")()
     await soon(service.entered.wait())
-    await client.channel.close()
+    await client.channel.close(None)
     await soon(service.cancelled.wait())
 
 
 async def test_many_senders_on_one_stream(client: Client) -> None:
     call = client.stream("Chorus")()
     heard: dict[int, list[int]] = {}
-    while (message := await soon(call.read())) is not grpc.aio.EOF:
+    while (message := await soon(call.read())) is not EOF:
         assert set(message.value) == {message.value[0]}
         heard.setdefault(message.value[0], []).append(len(message.value))
     assert heard == {voice: [10, 600_000, 20, 300_000] for voice in range(4)}
@@ -151,36 +153,85 @@ async def test_client_pings_are_tolerated(address: str) -> None:
     assert await soon(call.read()) == HELLO
     with pytest.raises(TimeoutError):  # quiet but for the pings
         await asyncio.wait_for(call.code(), 0.6)
-    await client.channel.close()
+    await client.channel.close(None)
 
 
 @pytest.mark.slow
-async def test_stuck_readers_are_cut_and_others_go_on(app: GrpcApp, service: Service) -> None:
+async def test_stuck_readers_are_reset_and_others_go_on(app: GrpcApp, service: Service) -> None:
     """h2corn lets one connection hold about 2 MiB that nobody reads, then starves its streams."""
     async with running("h2corn", app) as address:
         client = Client(address)
         for _ in range(3):
-            service.entered.clear()
-            stuck = client.stream("Flood")()
-            await soon(service.entered.wait())
-            await _until(lambda: app.statistics()["streams"] == 0)
-            # The answers are larger than what any window has left over.
+            stuck = await _stick(client, service, app)
+            # Larger than what the unread bytes would leave of the connection's allowance.
             big = BytesValue(value=bytes(LIMITS.max_request_bytes - 10))
             assert [await client.unary("Echo")(big, timeout=1) for _ in range(20)] == [big] * 20
         with pytest.raises(grpc.aio.AioRpcError):
             await soon(_drain(stuck))
-        code, details = await status(stuck)
-        assert code == grpc.StatusCode.UNAVAILABLE
-        assert "too slow" in details
-        await client.channel.close()
+        assert (await status(stuck))[0] == grpc.StatusCode.INTERNAL
+        await client.channel.close(None)
+
+
+@pytest.mark.slow
+async def test_stuck_reader_may_be_told_why(service: Service) -> None:
+    app = make_app(service, replace(LIMITS, reset_stalled=False))
+    async with running("h2corn", app) as address:
+        client = Client(address)
+        stuck = await _stick(client, service, app)
+        assert await client.unary("Echo")(HELLO, timeout=1) == HELLO
+        with pytest.raises(grpc.aio.AioRpcError):
+            await soon(_drain(stuck))
+        assert await status(stuck) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "etcdserver: stream cut: the reader was too slow, "
+            "resume from the last message received",
+        )
+        await client.channel.close(None)
+
+
+async def test_slow_but_moving_reader_is_not_cut(client: Client, service: Service) -> None:
+    """Reads for longer than the stall timeout, never pausing for as long as that."""
+    call = client.stream("Flood")()
+    until = asyncio.get_running_loop().time() + 2 * LIMITS.stall_timeout
+    while asyncio.get_running_loop().time() < until:
+        assert (await soon(call.read())).value == bytes(60_000)
+    assert service.entered.is_set()
+    call.cancel()
+
+
+async def test_stop_refuses_connections_and_ends_calls_within_the_grace(
+    app: GrpcApp, service: Service
+) -> None:
+    stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
+    urls = ["http://127.0.0.1:0"]
+    server = asyncio.create_task(
+        serve(app, urls=urls, on_ready=bound.set_result, stop=stop, grace=0.1)
+    )
+    address = (await soon(bound))[0]
+    client = Client(address)
+    call = client.stream("HangStream")()
+    await soon(service.entered.wait())
+    stop.set()
+    await soon(server)
+    assert service.cancelled.is_set()
+    assert (await status(call))[0] != grpc.StatusCode.OK
+    host, _, port = address.rpartition(":")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(host, int(port))
+    await client.channel.close(None)
+
+
+async def _stick(client: Client, service: Service, app: GrpcApp) -> Any:
+    """A stream whose reader never reads, after the server gave up on it."""
+    service.entered.clear()
+    stuck = client.stream("Flood")()
+    await soon(service.entered.wait())
+    async with asyncio.timeout(PATIENCE):
+        while app.statistics()["streams"]:  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+    return stuck
 
 
 async def _drain(call: Any) -> None:
-    while await call.read() is not grpc.aio.EOF:
+    while await call.read() is not EOF:
         pass
-
-
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - the layer has no event to wait for
-            await asyncio.sleep(0.01)

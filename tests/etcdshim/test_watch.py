@@ -13,6 +13,7 @@ from etcdshim.memory import MemoryBackend
 from etcdshim.pb import kv_pb2
 from etcdshim.pb import rpc_pb2 as pb
 from etcdshim.services import Services
+from etcdshim.watch_session import WatchSession
 from racos.mvcc.command import Put, Txn
 from tests.etcdshim.fakes import Server, make_server, summary
 
@@ -295,24 +296,40 @@ async def test_progress_is_behind_all_events_and_has_no_watch_id(server: Server)
 
 
 async def test_progress_never_overtakes_events_of_a_watcher_that_fell_behind() -> None:
-    server = limited(watch_outbox_entries=3)
+    server = limited(watch_outbox_entries=1, watch_catch_up_revisions=1)
     async with server.watch() as client:
         await client.create(key=b"a")
         client.stream.reading.clear()
-        client.ask_progress()
-        await client.settle()
         for _ in range(20):
             await server.put(b"a")
-        client.stream.reading.set()
-        seen = 0
-        while seen < 21:
+        for _ in range(40):
             client.ask_progress()
+        await client.settle()
+        client.stream.reading.set()
+        seen, notices = 1, 0
+        while seen < 21 or not notices:
             for answer in await client.settle():
                 if answer.watch_id == -1:
-                    assert seen >= answer.header.revision or not seen
+                    notices += 1
+                    assert seen >= answer.header.revision
                 for event in answer.events:
-                    assert event.kv.mod_revision == max(seen, 1) + 1
-                    seen = event.kv.mod_revision
+                    assert event.kv.mod_revision == seen + 1
+                    seen += 1
+
+
+async def test_watchers_behind_share_one_pass_and_each_starts_where_it_asked() -> None:
+    server = make_server()
+    for _ in range(4):
+        await server.put(b"a")
+    async with server.watch() as client:
+        for start in (4, 2):
+            create = pb.WatchCreateRequest(key=b"a", start_revision=start)
+            client.ask(pb.WatchRequest(create_request=create))
+        answers = [answer for answer in await client.settle() if answer.events]
+    revisions = {
+        answer.watch_id: [event.kv.mod_revision for event in answer.events] for answer in answers
+    }
+    assert revisions == {0: [4, 5], 1: [2, 3, 4, 5]}
 
 
 async def test_slow_reader_costs_positions_not_events_and_loses_nothing() -> None:
@@ -325,7 +342,8 @@ async def test_slow_reader_costs_positions_not_events_and_loses_nothing() -> Non
             await server.put(b"a")
             assert summary(await quick.next())
         session = next(iter(server.services._watch._hub._sessions))
-        assert len(session._outbox) <= 5  # type: ignore[attr-defined]
+        assert isinstance(session, WatchSession)
+        assert len(session._outbox) <= 5
         slow.stream.reading.set()
         revisions = [
             event.kv.mod_revision for answer in await slow.settle() for event in answer.events
@@ -358,6 +376,22 @@ async def test_progress_ticker_names_the_watcher_and_skips_busy_ones() -> None:
     assert (first.watch_id, first.header.revision, len(first.events)) == (0, 1, 0)
     assert [len(event.events) for event in events] == [1, 1]
     assert (later.watch_id, later.header.revision, len(later.events)) == (0, 2, 0)
+
+
+async def test_progress_tick_skips_a_watcher_that_had_events_since_the_last() -> None:
+    server = make_server()
+    async with server.watch() as client:
+        await client.create(key=b"a", progress_notify=True)
+        session = next(iter(server.services._watch._hub._sessions))
+        assert isinstance(session, WatchSession)
+        counts = []
+        for writes in (0, 1, 0, 0):
+            for _ in range(writes):
+                await server.put(b"a")
+            session._tick()
+            answers = await client.settle()
+            counts.append(sum(not answer.events for answer in answers))
+    assert counts == [1, 0, 1, 1]
 
 
 async def test_watchers_with_the_same_request_share_one_message(server: Server) -> None:

@@ -73,6 +73,10 @@ def test_another_token_is_another_cluster(field: str) -> None:
     assert getattr(one, field) != getattr(other, field)
 
 
+def test_another_cluster_with_the_same_token_has_another_coin() -> None:
+    assert identify(NodeConfig()).coin_secret != identify(config_of("n0", MEMBERS)).coin_secret
+
+
 def test_the_coin_secret_is_a_whole_key() -> None:
     identity: Identity = identify(NodeConfig())
     assert len(identity.coin_secret) == 32

@@ -1,0 +1,212 @@
+"""Several drivers in one process: real logs on memory disks, links that deliver on demand.
+
+The same drivers that production runs; only the four ports are replaced, by working ones.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from racos.core.messages import Buffer
+from racos.core.quorum import Quorum
+from racos.core.replica import Settings
+from racos.erasure.codec import Codec
+from racos.mvcc.command import Command, Result
+from racos.node.batcher import Limits
+from racos.node.driver import Driver, Options
+from racos.node.wire import Hello
+from racos.storage.log import Batch, Log
+from racos.storage.memdisk import MemDisk
+
+T = TypeVar("T")
+
+
+class Outcome(Generic[T]):
+    """A reply that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.result: T | None = None
+        self.error: Exception | None = None
+        self.finished = False
+
+    def done(self) -> bool:
+        return self.finished
+
+    def set_result(self, result: T, /) -> None:
+        assert not self.finished
+        self.result, self.finished = result, True
+
+    def set_exception(self, error: Exception, /) -> None:
+        assert not self.finished
+        self.error, self.finished = error, True
+
+    def get(self) -> T:
+        assert self.finished, "no outcome yet"
+        if self.error is not None:
+            raise self.error
+        assert self.result is not None
+        return self.result
+
+
+class Port:
+    """One node's link and flusher."""
+
+    def __init__(self, cluster: Cluster, lane: int) -> None:
+        self.cluster = cluster
+        self.lane = lane
+        self.batch: Batch | None = None
+
+    def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool:
+        if not self.cluster.reachable(self.lane, lane):
+            return False
+        self.cluster.flight.append((self.lane, lane, header, [bytes(blob) for blob in blobs]))
+        return True
+
+    def start(self, batch: Batch) -> None:
+        assert self.batch is None
+        self.batch = batch
+
+
+class Cluster:
+    def __init__(
+        self, total: int, faults: int, data: int, inline_limit: int = 64, seed: int = 0
+    ) -> None:
+        self.quorum = Quorum(total, faults, data)
+        self.codec = Codec(data, total)
+        self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0))
+        self.now = 0.0
+        self.flight: list[tuple[int, int, bytes, list[bytes]]] = []
+        self.cut: set[frozenset[int]] = set()
+        self.disks = [MemDisk(random.Random(seed * 10 + lane)) for lane in range(total)]
+        self.logs: list[Log] = []
+        self.drivers: list[Driver | None] = [None] * total
+        self.ports = [Port(self, lane) for lane in range(total)]
+        self.reports: list[str] = []
+        self.lives = 0
+        for lane in range(total):
+            self.start(lane)
+
+    def alive(self) -> list[int]:
+        return [lane for lane, driver in enumerate(self.drivers) if driver is not None]
+
+    def reachable(self, one: int, other: int) -> bool:
+        up = self.drivers[one] is not None and self.drivers[other] is not None
+        return up and frozenset((one, other)) not in self.cut
+
+    def driver(self, lane: int) -> Driver:
+        driver = self.drivers[lane]
+        assert driver is not None
+        return driver
+
+    def start(self, lane: int) -> Driver:
+        """Start a node on what its disk holds."""
+        self.lives += 1
+        settings = Settings(self.quorum, lane, b"test", self.lives)
+        port = self.ports[lane] = Port(self, lane)
+        log = Log.open(self.disks[lane], member_id=lane + 1, cluster_id=9)
+        driver = Driver(
+            settings,
+            log,
+            self.codec,
+            port,
+            port,
+            lambda: self.now,
+            options=self.options,
+            hello=Hello(f"n{lane}", (f"http://{lane}",)),
+            report=self.reports.append,
+        )
+        self.drivers[lane] = driver
+        for other in self.alive():
+            if other != lane and self.reachable(lane, other):
+                driver.on_up(other)
+                self.driver(other).on_up(lane)
+        return driver
+
+    def crash(self, lane: int) -> None:
+        """Power off: the disk keeps what was synced, and any part of the rest."""
+        self.disks[lane].crash()
+        self.drivers[lane] = None
+        self.flight = [entry for entry in self.flight if lane not in entry[:2]]
+        for other in self.alive():
+            self.driver(other).on_down(lane)
+
+    def split(self, one: int, other: int) -> None:
+        self.cut.add(frozenset((one, other)))
+        for a, b in ((one, other), (other, one)):
+            if self.drivers[a] is not None:
+                self.driver(a).on_down(b)
+
+    def heal(self) -> None:
+        pairs, self.cut = self.cut, set()
+        for pair in pairs:
+            one, other = sorted(pair)
+            if self.reachable(one, other):
+                self.driver(one).on_up(other)
+                self.driver(other).on_up(one)
+
+    def step(self) -> bool:
+        """Everyone's turn, sync and mail once; whether anything happened."""
+        busy = bool(self.flight)
+        mail, self.flight = self.flight, []
+        for sender, receiver, header, blobs in mail:
+            if self.reachable(sender, receiver):
+                self.driver(receiver).on_frame(sender, header, blobs)
+        for lane in self.alive():
+            driver, port = self.driver(lane), self.ports[lane]
+            driver.turn()
+            if port.batch is not None:
+                batch, port.batch = port.batch, None
+                batch.run()
+                driver.flushed(batch)
+                driver.turn()
+                busy = True
+        return busy
+
+    def run(self, seconds: float = 1.0, until: Callable[[], bool] | None = None) -> None:
+        """Let virtual time pass, in steps of 5 ms, or until something holds."""
+        end = self.now + seconds
+        while self.now < end and not (until is not None and until()):
+            for _ in range(100):
+                if not self.step():
+                    break
+            self.now += 0.005
+
+    def submit(self, lane: int, command: Command) -> Outcome[Result]:
+        outcome: Outcome[Result] = Outcome()
+        self.driver(lane).submit(command, outcome)
+        return outcome
+
+    def do(self, lane: int, command: Command) -> Result:
+        """Submit, and wait for the result."""
+        outcome = self.submit(lane, command)
+        self.run(5.0, outcome.done)
+        return outcome.get()
+
+    def value(self, lane: int, key: bytes) -> bytes | None:
+        """A key's bytes as that node has them, coded ones loaded."""
+        from racos.mvcc.command import CodedValue, Range
+
+        kvs = self.driver(lane).store.range(Range(key)).kvs
+        if not kvs:
+            return None
+        value = kvs[0].value
+        if not isinstance(value, CodedValue):
+            return value
+        outcome: Outcome[dict[CodedValue, bytes]] = Outcome()
+        self.driver(lane).load(
+            [value],
+            lambda found: (
+                outcome.set_exception(found)
+                if isinstance(found, Exception)
+                else outcome.set_result(found)
+            ),
+        )
+        self.run(6.0, outcome.done)
+        return outcome.get()[value]
+
+    def barrier(self, lane: int) -> Outcome[None]:
+        outcome: Outcome[None] = Outcome()
+        self.driver(lane).read(outcome)
+        return outcome
