@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import combinations
 from typing import NamedTuple
 
 from racos.core.messages import UNSURE, Payload
@@ -156,8 +157,11 @@ class OneSlot:
         assert self.decided in (None, value), f"decided {self.decided} and {value}"
         self.decided = value
         if value:
-            masks = [held for held in self.held if held]
-            assert self.quorum.cover(masks, coded=True), f"decided 1, held {self.held}"
+            for lucky in combinations(self.held, self.quorum.answers):
+                union = 0
+                for mask in lucky:
+                    union |= mask
+                assert union.bit_count() >= self.quorum.data, f"decided 1, held {self.held}"
 
 
 # Seeded bugs: each is one rule without the part that looks as if it could be left out.
