@@ -223,9 +223,10 @@ class Agreement:
 
     def _width_within(self, slot: Slot) -> int:
         """The same for one slot: whoever said 0 there and holds nothing is not counted on."""
-        out = self.peers.absent(self.now) | slot.phases[0].zeros
+        empty = slot.phases[0].zeros
         for holder in slot.held:
-            out &= ~(1 << holder)
+            empty &= ~(1 << holder)
+        out = self.peers.absent(self.now) | empty
         return self.quorum.width_for(self.quorum.total - out.bit_count())
 
     def _spread(self, slot: Slot) -> None:

@@ -33,6 +33,8 @@ PINNED = [
     # Voted '?', restarted, and no longer spread the batch another one needed covered.
     (3, 1, 2, 42),
     (3, 1, 2, 59),
+    # An absent holder was counted on to widen its share.
+    (5, 2, 3, 10),
 ]
 
 
