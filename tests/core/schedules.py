@@ -151,7 +151,9 @@ class ReadSchedule(Schedule):
         """Probes first; then, in order, what goes to the half that is in favour, mostly."""
         flight, total = self.world.flight, len(self.world.nodes)
         favoured = [(len(self.world.proposed) + lane) % total for lane in range((total + 1) // 2)]
-        probes, first, rest = [], [], []
+        probes: list[int] = []
+        first: list[int] = []
+        rest: list[int] = []
         for index, (_, receiver, message) in enumerate(flight):
             if isinstance(message, Probe | ProbeReply):
                 probes.append(index)
