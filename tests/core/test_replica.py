@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from racos.core.effects import Chunk, Effects
 from racos.core.messages import (
     Ask,
     Beat,
@@ -23,7 +24,7 @@ from racos.core.messages import (
 from racos.core.outbox import ALL
 from racos.core.quorum import Quorum
 from racos.core.recovery import Recovered
-from racos.core.replica import PHASES_AHEAD_MAX, Chunk, Effects, Replica, Settings
+from racos.core.replica import PHASES_AHEAD_MAX, Replica, Settings
 
 Q3 = Quorum(3, 1, 2)
 INLINE = Payload(b"batch")
