@@ -90,6 +90,14 @@ def test_proposing_stops_at_the_reservation_and_at_the_window() -> None:
     assert replica.own.last == 8
 
 
+def test_rounds_that_others_gave_up_do_not_use_up_the_reservation() -> None:
+    replica = make(window=8)
+    effects = hear(replica, 1, State(0, 0, 4, 0, 0, 0))
+    sync(replica, effects)
+    assert replica.own.reserved > 5
+    assert replica.propose(INLINE) == 15
+
+
 def test_a_batch_beyond_the_window_waits_for_it() -> None:
     replica = make(lane=1, window=4)
     early = hear(replica, 0, Pay(0, 5, 4, INLINE, 1))
