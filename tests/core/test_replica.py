@@ -233,3 +233,19 @@ def test_a_pause_of_its_own_makes_nobody_suspect() -> None:
     replica.tick(60.0)
     assert replica.peers.suspected(replica.now) == 0
     assert any(isinstance(message, Beat) for _, message in replica.take_effects().sends)
+
+
+def test_one_that_is_stuck_asks_everyone_when_the_most_advanced_does_not_answer() -> None:
+    settings = Settings(Quorum(3, 1, 2), 0, b"s")
+    replica = Replica(settings, 0.0)
+    replica.take_effects()
+    replica.receive(1, Beat(5, 12))
+    asked = []
+    for step in range(1, 60):
+        now = step * 0.01
+        replica.tick(now)
+        replica.receive(1, Beat(5, 12))
+        sends = replica.take_effects().sends
+        asked += [to for to, message in sends if isinstance(message, Ask)]
+    assert asked[0] == 1
+    assert asked[-1] == ALL
