@@ -34,7 +34,7 @@ def explore(shape: tuple[int, int, int], rules: Rules, runs: int) -> int:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_one_slot_is_decided_one_way_and_recoverable(shape: tuple[int, int, int]) -> None:
-    assert explore(shape, Rules(), RUNS) > RUNS // 3
+    assert explore(shape, Rules(), RUNS) > RUNS // 5
 
 
 @pytest.mark.slow
