@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -14,7 +12,7 @@ from cluster.supervisor import LocalCluster
 from etcdshim.pb import kv_pb2
 from etcdshim.pb import rpc_pb2 as pb
 from tests.compat.endpoints import channel
-from tests.e2e.calls import TIMEOUT, Client
+from tests.e2e.calls import Client, Watch, end_of
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -32,10 +30,6 @@ def clients(cluster: LocalCluster) -> Iterator[list[Client]]:
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> bytes:
     return f"/registry/{request.node.name}/".encode()
-
-
-def end_of(prefix: bytes) -> bytes:
-    return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 def unchanged(key: bytes, mod_revision: int) -> pb.Compare:
@@ -63,57 +57,6 @@ def delete(client: Client, key: bytes, mod_revision: int) -> pb.TxnResponse:
         success=[pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))],
         failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))],
     )
-
-
-class Watch:
-    """The watch of an informer: everything below a prefix, with what was there before."""
-
-    def __init__(self, client: Client, prefix: bytes, start_revision: int) -> None:
-        self._requests: queue.SimpleQueue[pb.WatchRequest | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[pb.WatchResponse] = queue.SimpleQueue()
-        self._call = client.channel.stream_stream(
-            "/etcdserverpb.Watch/Watch",
-            request_serializer=pb.WatchRequest.SerializeToString,
-            response_deserializer=pb.WatchResponse.FromString,
-        )(iter(self._requests.get, None), metadata=(("hasleader", "true"),))
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        create = pb.WatchCreateRequest(
-            key=prefix,
-            range_end=end_of(prefix),
-            start_revision=start_revision,
-            prev_kv=True,
-            progress_notify=True,
-        )
-        self._requests.put(pb.WatchRequest(create_request=create))
-        assert self.next().created
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._call.cancel()  # type: ignore[no-untyped-call]
-        self._requests.put(None)
-        self._reader.join(TIMEOUT)
-
-    def next(self) -> pb.WatchResponse:
-        return self._answers.get(timeout=TIMEOUT)
-
-    def events(self, count: int) -> list[kv_pb2.Event]:
-        found: list[kv_pb2.Event] = []
-        while len(found) < count:
-            found += self.next().events
-        return found
-
-    def ask_progress(self) -> None:
-        self._requests.put(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
-
-    def _read(self) -> None:
-        try:
-            for answer in self._call:
-                self._answers.put(answer)
-        except grpc.RpcError:
-            return  # cancelled at the end; anything else shows as an answer that never comes
 
 
 def test_create_tells_the_revision_in_both_headers(clients: list[Client], prefix: bytes) -> None:
