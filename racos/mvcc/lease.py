@@ -12,6 +12,15 @@ Invariant: a live key's version names a lease exactly if the table has that leas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+
+class LeaseInfo(NamedTuple):
+    """A lease as one replica that times it sees it."""
+
+    ttl: int  # seconds, as granted
+    remaining: float  # seconds until it may end; 0 when it is over but not ended yet
+    keys: tuple[bytes, ...]  # in key order
 
 
 class Lease:

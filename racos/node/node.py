@@ -29,6 +29,7 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
+from racos.mvcc.lease import LeaseInfo
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver, Options
 from racos.node.flusher import LogFlusher
@@ -252,6 +253,28 @@ class Node:
             self._schedule()
         return future
 
+    def keep_alive(self, id_: int) -> asyncio.Future[int]:
+        """Renew a lease; resolves with its TTL in seconds, 0 if there is no such lease."""
+        future: asyncio.Future[int] = self._loop.create_future()
+        if self._stopped:
+            future.set_exception(ServerStopped())
+        else:
+            self.driver.leases.keep_alive(id_, future)
+            self._schedule()
+        return future
+
+    def lease(self, id_: int) -> LeaseInfo | None:
+        """A lease as it stands here; None if there is none."""
+        return self.driver.leases.info(id_)
+
+    def leases(self) -> list[int]:
+        """The ids of all leases, the one that ends first in front."""
+        return self.driver.leases.clock.by_expiry()
+
+    def new_lease_id(self) -> int:
+        """A random positive id that no lease has here."""
+        return self.driver.leases.new_id()
+
     def range(self, request: Range) -> RangeResult:
         """Local read at once. Raises Compacted or FutureRevision."""
         return self.driver.store.range(request)
@@ -298,9 +321,7 @@ class Node:
     def leader(self) -> int:
         """The member that tools may take for a leader: the first that answers; 0 without quorum."""
         driver = self.driver
-        alive = (driver.connected | 1 << driver.me) & ~driver.replica.peers.suspected(
-            self._loop.time()
-        )
+        alive = driver.live(self._loop.time())
         if alive.bit_count() < driver.quorum.answers:
             return 0
         return self.identity.members[(alive & -alive).bit_length() - 1].id
