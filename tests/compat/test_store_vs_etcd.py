@@ -10,36 +10,30 @@ from typing import Any
 
 import pytest
 
-from racos.mvcc.command import Command, Compact, LeaseGrant, Range
+from racos.mvcc.command import Command, Compact, Range
 from racos.mvcc.errors import StoreError
 from racos.mvcc.store import Store
 from tests.compat.etcd_client import EtcdClient, Invalid
 from tests.compat.etcd_process import running_etcd
-from tests.mvcc.calls import LEASES, Calls
+from tests.mvcc.calls import Calls
 from tests.mvcc.coded import load, plain_command, plain_event, plain_result
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 SEED = 20
 CALLS = 1200
-LEASE_SECONDS = 3600  # longer than the test: no lease ends
 
 
 @pytest.fixture(scope="module")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdClient]:
     with running_etcd(Path(tmp_path_factory.mktemp("etcd"))) as channel:
-        client = EtcdClient(channel)
-        for lease in LEASES:
-            client.grant(lease, ttl_seconds=LEASE_SECONDS)
-        yield client
+        yield EtcdClient(channel)
 
 
 def test_every_answer_is_etcds(etcd: EtcdClient) -> None:
     """Revisions start at 1 in both, so even they are equal."""
     store, seen = Store(), Counter[str]()
-    calls = Calls(random.Random(SEED), leases=False)
-    for lease in LEASES:
-        store.apply(LeaseGrant(lease, LEASE_SECONDS))
+    calls = Calls(random.Random(SEED), lease_kinds="gggr")
     for number in range(CALLS):
         call = calls.next(store.revision)
         theirs = outcome(etcd.apply, simple(call))
@@ -53,6 +47,7 @@ def test_every_answer_is_etcds(etcd: EtcdClient) -> None:
             assert_same_history(etcd, store)
     assert_same_history(etcd, store)
     wanted = "Put Txn Range DeleteRange Compact Compacted FutureRevision KeyNotFound LeaseNotFound"
+    wanted += " LeaseGrant LeaseRevoke LeaseExists"
     assert min(seen[kind] for kind in wanted.split()) >= 5, seen
     assert seen["invalid"] < CALLS / 8, seen
 
