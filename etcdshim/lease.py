@@ -8,7 +8,7 @@ from typing import NamedTuple
 from etcdshim.asgi import Call, Stream
 from etcdshim.backend import Backend
 from etcdshim.errors import BackendFailure, Refusal, translate
-from etcdshim.header import Headers, check_leader
+from etcdshim.header import Headers, check_call
 from etcdshim.limits import Limits
 from etcdshim.pb import rpc_pb2 as pb
 from racos.mvcc.command import LeaseEndResult, LeaseGrant, LeaseGrantResult, LeaseRevoke
@@ -30,7 +30,7 @@ class LeaseService:
         self._streams: set[_KeepAliveStream] = set()
 
     async def grant(self, request: pb.LeaseGrantRequest, call: Call) -> pb.LeaseGrantResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         wanted = request.TTL
         if wanted > self._limits.lease_ttl_max:
             raise Refusal.LEASE_TTL_TOO_LARGE.error()
@@ -57,7 +57,7 @@ class LeaseService:
         raise LeaseExists
 
     async def revoke(self, request: pb.LeaseRevokeRequest, call: Call) -> pb.LeaseRevokeResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         try:
             result = await self._backend.propose(LeaseRevoke(request.ID))
         except BackendFailure as failure:
@@ -70,7 +70,7 @@ class LeaseService:
     async def time_to_live(
         self, request: pb.LeaseTimeToLiveRequest, call: Call
     ) -> pb.LeaseTimeToLiveResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         await self._catch_up()
         response = pb.LeaseTimeToLiveResponse(header=self._headers.current(), ID=request.ID)
         lease = self._backend.lease(request.ID)
@@ -84,14 +84,14 @@ class LeaseService:
         return response
 
     async def leases(self, _request: pb.LeaseLeasesRequest, call: Call) -> pb.LeaseLeasesResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         await self._catch_up()
         statuses = [pb.LeaseStatus(ID=id_) for id_ in self._backend.leases()]
         return pb.LeaseLeasesResponse(header=self._headers.current(), leases=statuses)
 
     async def keep_alive(self, stream: Stream) -> None:
         """Serve one stream until its client closes it."""
-        check_leader(stream, self._backend)
+        check_call(stream, self._backend)
         session = _KeepAliveStream(stream, self._backend, self._limits, self._headers)
         self._streams.add(session)
         try:
