@@ -65,7 +65,7 @@ def test_the_life_of_a_lease(both: Both) -> None:
     assert lease.run("lease revoke ID").out == "lease ID revoked\n"
     assert lease.run("lease timetolive ID").out == "lease ID already expired\n"
     assert "requested lease not found" in lease.run("lease revoke ID", code=1).err[-1]
-    lease.run("lease keep-alive ID --once", code=1)
+    lease.run("lease keep-alive ID --once", code=2)
 
 
 @pytest.mark.parametrize("form", ["json", "fields"])
@@ -83,10 +83,11 @@ def test_keys_on_leases(both: Both) -> None:
     assert "attached keys(['a', 'b'])" in lease.run("lease timetolive ID --keys").out
     other.run("put b 2 --lease=ID")
     assert "attached keys(['a'])" in lease.run("lease timetolive ID --keys").out
-    with both.watch("watch '' --prefix", lines=3):
-        lease.run("lease revoke ID")
-        both.run("get '' --prefix --keys-only")
-        other.run("lease revoke ID")
+    lease.run("lease revoke ID")
+    both.run("get '' --prefix --keys-only")
+    other.run("lease revoke ID")
+    with both.watch("watch '' --prefix --rev=@5", lines=9):
+        pass
     assert both.run("get '' --prefix").out == ""
 
 
