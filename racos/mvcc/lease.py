@@ -45,10 +45,11 @@ class LeaseTable:
     `listener` is told the id of every lease that was granted, renewed or removed.
     """
 
-    __slots__ = ("_leases", "listener", "renewals")
+    __slots__ = ("_leases", "granted", "listener", "renewals")
 
     def __init__(self) -> None:
         self._leases: dict[int, Lease] = {}
+        self.granted = 0  # leases ever
         self.renewals = 0  # grants and renewals applied so far, of all leases there ever were
         self.listener: Callable[[int], None] | None = None
 
@@ -68,6 +69,7 @@ class LeaseTable:
     def grant(self, id_: int, ttl: int) -> None:
         """Add a lease that does not exist yet."""
         assert id_ not in self._leases
+        self.granted += 1
         self.renewals += 1
         self._leases[id_] = Lease(id_, ttl, self.renewals)
         self._tell(id_)

@@ -114,7 +114,6 @@ class Driver:
         self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
         self.applier.run()
-        self.leases.clock.rearm(clock())
 
     def live(self, now: float) -> int:
         """Bit set of the lanes that answer, this one among them."""

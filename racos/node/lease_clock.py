@@ -12,14 +12,15 @@ before the keep-alive came (racos.node.leases); deadlines are armed with the TTL
 more. So whichever renewal stands behind an answer, every replica's deadline for it lies at least
 the whole TTL after the keep-alive came.
 
-Without a quorum nothing can end. A replica that was out of touch for OUTAGE_SECONDS or more, be it
-cut off, paused or restarted, gives every lease its full TTL again.
+Without a quorum nothing can end. A replica that was cut off or paused for OUTAGE_SECONDS or more
+gives every lease its full TTL again when it is back; one that was restarted always does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from math import inf
 
 from racos.core.quorum import bits
 from racos.mvcc.command import LeaseExpire, Result
@@ -85,7 +86,7 @@ class LeaseClock:
         self._heap: list[tuple[float, int]] = []
         self._allowance = float(EXPIRIES_AT_ONCE)
         self._ticked_at = now
-        self._away_since: float | None = now
+        self._away_since: float | None = -inf  # until the first contact with a quorum
         self.in_flight = 0  # expiries proposed and not yet applied
 
     def changed(self, id_: int, now: float) -> None:
@@ -118,13 +119,6 @@ class LeaseClock:
         """The ids of all leases, the one that ends first in front."""
         return sorted(self._deadlines, key=lambda id_: (self._deadlines[id_].at, id_))
 
-    def rearm(self, now: float) -> None:
-        """Give every lease its full TTL from now on."""
-        self._deadlines = {
-            lease.id: _Deadline(now + lease.ttl + COVER_SECONDS) for lease in self._table
-        }
-        self._rebuild_heap()
-
     def tick(self, now: float, live: int, has_quorum: bool) -> bool:
         """Propose what is due. `live` is the bit set of lanes that answer, this one among them.
 
@@ -141,7 +135,7 @@ class LeaseClock:
             rearmed = now - self._away_since >= OUTAGE_SECONDS
             self._away_since = None
             if rearmed:
-                self.rearm(now)
+                self._rearm(now)
         gained = waited * EXPIRIES_PER_SECOND
         self._allowance = min(EXPIRIES_AT_ONCE, self._allowance + gained)
         self._expire_due(now, live)
@@ -175,6 +169,13 @@ class LeaseClock:
             self._allowance -= 1
             self.in_flight += 1
             self._submit(LeaseExpire(id_, lease.renewal), _Expiry(self))
+
+    def _rearm(self, now: float) -> None:
+        """Give every lease its full TTL from now on."""
+        self._deadlines = {
+            lease.id: _Deadline(now + lease.ttl + COVER_SECONDS) for lease in self._table
+        }
+        self._rebuild_heap()
 
     def _push(self, at: float, id_: int) -> None:
         if len(self._heap) >= 2 * len(self._deadlines) + STALE_ENTRIES_MAX:

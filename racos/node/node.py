@@ -57,6 +57,11 @@ class Statistics(NamedTuple):
     revision: int
     compact_revision: int
     decisions: dict[str, int]
+    leases: int
+    leases_granted: int  # applied here, as are the next ones
+    leases_ended: int
+    lease_renewals: int
+    waiting_keep_alives: int
     connected: int  # peers
     synced_batches: int
     written_bytes: int
@@ -336,6 +341,7 @@ class Node:
     def statistics(self) -> Statistics:
         driver = self.driver
         logged = self._log.statistics()
+        leases = driver.store.leases
         return Statistics(
             log_bytes=logged.size_bytes,
             decided_slots=driver.replica.window.frontier,
@@ -345,6 +351,11 @@ class Node:
             revision=driver.store.revision,
             compact_revision=driver.store.compact_revision,
             decisions=dict(driver.replica.agreement.statistics),
+            leases=len(leases),
+            leases_granted=leases.granted,
+            leases_ended=leases.granted - len(leases),
+            lease_renewals=leases.renewals - leases.granted,
+            waiting_keep_alives=driver.leases.waiting,
             connected=driver.connected.bit_count(),
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,

@@ -37,7 +37,7 @@ REQUEST_SECONDS = 2.0
 class World:
     """A store, its leases, and what they proposed; nothing is applied unless a test does it."""
 
-    def __init__(self, me: int = 0) -> None:
+    def __init__(self, me: int = 0, *, started: bool = True) -> None:
         self.now = 100.0
         self.store = Store()
         self.proposed: list[tuple[Command, Reply]] = []
@@ -53,7 +53,8 @@ class World:
             seed=b"test",
             request_seconds=REQUEST_SECONDS,
         )
-        self.tick()
+        if started:
+            self.tick()
 
     def tick(self, seconds: float = 0.0, live: int = 1, has_quorum: bool = True) -> None:
         """Let time pass in ticks."""
@@ -203,6 +204,24 @@ def test_a_short_time_out_of_touch_changes_no_deadline_and_a_long_one_all() -> N
     assert world.leases.clock.remaining(7, world.now) == pytest.approx(2.0, abs=0.02)
 
 
+def test_what_was_replayed_at_start_has_its_ttl_from_the_first_contact_with_a_quorum() -> None:
+    world = World(started=False)
+    world.grant(7)
+    world.now += 0.4
+    world.tick(has_quorum=False)
+    world.now += 0.4
+    world.tick()
+    assert world.leases.clock.remaining(7, world.now) == 2.0
+
+
+def test_a_lease_whose_deadline_passed_without_a_quorum_can_be_renewed() -> None:
+    world = World()
+    world.grant(7)
+    world.tick(9.0, has_quorum=False)
+    world.keep_alive(7)
+    assert world.apply() == [LeaseRenew((7,))]
+
+
 def test_a_pause_of_this_process_counts_as_out_of_touch() -> None:
     world = World()
     world.grant(7)
@@ -242,6 +261,17 @@ def test_a_keep_alive_after_the_cover_renews_again() -> None:
     assert not world.proposed
     world.pass_barriers()
     assert covered.get() == 2
+    world.now += 2 * TICK
+    world.keep_alive(7)
+    assert world.apply() == [LeaseRenew((7,))]
+
+
+def test_the_cover_counts_from_the_proposal_since_others_may_have_applied_it_long_ago() -> None:
+    world = World()
+    world.grant(7)
+    world.keep_alive(7)
+    world.now += COVER_SECONDS - TICK
+    world.apply()
     world.now += 2 * TICK
     world.keep_alive(7)
     assert world.apply() == [LeaseRenew((7,))]
