@@ -49,10 +49,11 @@ def steward(id_: int, live: int, attempt: int) -> int:
 
 
 class _Deadline:
-    __slots__ = ("at", "attempts", "queued")
+    __slots__ = ("at", "attempts", "queued", "span")
 
-    def __init__(self, at: float) -> None:
+    def __init__(self, at: float, span: float) -> None:
         self.at = at
+        self.span = span  # from a grant or renewal to the deadline
         self.queued = at  # time of its entry in the heap; any other entry of the lease is stale
         self.attempts = 0
 
@@ -95,15 +96,16 @@ class LeaseClock:
         if lease is None:
             self._deadlines.pop(id_, None)
             return
-        at = now + lease.ttl + COVER_SECONDS
+        span = lease.ttl + COVER_SECONDS
+        at = now + span
         deadline = self._deadlines.get(id_)
         if deadline is None:
-            self._deadlines[id_] = _Deadline(at)
+            self._deadlines[id_] = _Deadline(at, span)
             self._push(at, id_)
             return
         deadline.at = at
         deadline.attempts = 0
-        if at < deadline.queued:  # removed and granted anew with a shorter TTL
+        if at < deadline.queued:  # the next of many attempts was further off
             deadline.queued = at
             self._push(at, id_)
 
@@ -171,11 +173,10 @@ class LeaseClock:
             self._submit(LeaseExpire(id_, lease.renewal), _Expiry(self))
 
     def _rearm(self, now: float) -> None:
-        """Give every lease its full TTL from now on."""
-        self._deadlines = {
-            lease.id: _Deadline(now + lease.ttl + COVER_SECONDS) for lease in self._table
-        }
-        self._rebuild_heap()
+        """Give every lease its full TTL from now on; only later deadlines, so the heap may stay."""
+        for deadline in self._deadlines.values():
+            deadline.at = now + deadline.span
+            deadline.attempts = 0
 
     def _push(self, at: float, id_: int) -> None:
         if len(self._heap) >= 2 * len(self._deadlines) + STALE_ENTRIES_MAX:

@@ -116,6 +116,19 @@ def test_an_expiry_without_effect_is_tried_again_at_growing_intervals() -> None:
     assert gaps[-1] == pytest.approx(RETRY_SECONDS_MAX, abs=2 * TICK)
 
 
+def test_a_renewal_after_many_attempts_does_not_wait_for_the_next_of_them() -> None:
+    world = World()
+    world.grant(7)
+    world.tick(30.0)
+    attempts = len(world.proposed)
+    while len(world.proposed) == attempts:
+        world.tick(TICK)
+    world.store.apply(LeaseRenew((7,)))
+    attempts = len(world.proposed)
+    world.tick(2.0 + COVER_SECONDS + 2 * TICK)
+    assert len(world.proposed) == attempts + 1
+
+
 def test_only_the_steward_proposes_then_the_next_one() -> None:
     first, second = steward(7, 0b111, 0), steward(7, 0b111, 1)
     worlds = {lane: World(lane) for lane in (first, second)}
