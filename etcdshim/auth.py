@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from etcdshim.asgi import Call
 from etcdshim.backend import Backend
-from etcdshim.header import Headers, check_leader
+from etcdshim.header import Headers, check_call
 from etcdshim.pb import rpc_pb2 as pb
 
 _FIRST_AUTH_REVISION = 1  # what etcd reports before any user or role was made
@@ -18,7 +18,7 @@ class AuthService:
         self._headers = headers
 
     async def status(self, _request: pb.AuthStatusRequest, call: Call) -> pb.AuthStatusResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         return pb.AuthStatusResponse(
             header=self._headers.current(), enabled=False, authRevision=_FIRST_AUTH_REVISION
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from etcdshim.errors import Refusal
 from etcdshim.pb import rpc_pb2 as pb
@@ -36,8 +36,10 @@ def check_delete(request: pb.DeleteRangeRequest) -> None:
 def check_txn(request: pb.TxnRequest, max_ops: int) -> None:
     """Both branches at every depth: sizes, keys, flags, then doubly written keys."""
     _check_txn_shape(request, max_ops)
-    _branch_writes(request.success)
-    _branch_writes(request.failure)
+    for branch in (request.success, request.failure):
+        # One plain operation cannot clash; most transactions in use have just that.
+        if len(branch) > 1 or (branch and branch[0].HasField("request_txn")):
+            _branch_writes(branch)
 
 
 def _check_txn_shape(request: pb.TxnRequest, max_ops: int) -> None:
@@ -77,9 +79,10 @@ class _Writes:
         self._starts: list[bytes] = []
         self._ends: list[bytes] = []
 
-    def delete(self, spans: Iterable[tuple[bytes, bytes]]) -> None:
-        self.spans.extend(spans)
-        self._starts, self._ends = _disjoint(self.spans)
+    def delete(self, spans: Sequence[tuple[bytes, bytes]]) -> None:
+        if spans:
+            self.spans.extend(spans)
+            self._starts, self._ends = _disjoint(self.spans)
 
     def put(self, key: bytes, unless_in: set[bytes] | None = None) -> None:
         """Note a put; refuse one that meets another put (not one `unless_in`) or a delete."""
@@ -118,16 +121,15 @@ def _branch_writes(branch: Sequence[pb.RequestOp]) -> _Writes:
     this level. So a nested delete clashes with a later nested put, not with an earlier one.
     """
     writes = _Writes()
-    writes.delete(
-        (request.key, request.range_end or request.key + b"\0")
-        for request in (op.request_delete_range for op in branch if _is(op, "delete_range"))
-    )
+    by_kind: dict[str | None, list[pb.RequestOp]] = {}
     for operation in branch:
-        if _is(operation, "txn"):
-            _add_nested(writes, operation.request_txn)
-    for operation in branch:
-        if _is(operation, "put"):
-            writes.put(operation.request_put.key)
+        by_kind.setdefault(operation.WhichOneof("request"), []).append(operation)
+    deletes = [op.request_delete_range for op in by_kind.get("request_delete_range", ())]
+    writes.delete([(delete.key, delete.range_end or delete.key + b"\0") for delete in deletes])
+    for operation in by_kind.get("request_txn", ()):
+        _add_nested(writes, operation.request_txn)
+    for operation in by_kind.get("request_put", ()):
+        writes.put(operation.request_put.key)
     return writes
 
 
@@ -141,14 +143,9 @@ def _add_nested(writes: _Writes, nested: pb.TxnRequest) -> None:
     writes.delete(success.spans + failure.spans)
 
 
-def _is(operation: pb.RequestOp, kind: str) -> bool:
-    which: str | None = operation.WhichOneof("request")
-    return which == f"request_{kind}"
-
-
 def is_read_only(request: pb.TxnRequest) -> bool:
     """Only ranges in both branches; a nested transaction counts as a write, as in etcd."""
-    return all(_is(op, "range") for branch in _branches(request) for op in branch)
+    return all(op.HasField("request_range") for branch in _branches(request) for op in branch)
 
 
 def is_serializable(request: pb.TxnRequest) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from etcdshim.header import Headers
 from etcdshim.pb import kv_pb2
@@ -100,27 +100,23 @@ def _to_operation(operation: pb.RequestOp) -> Operation:
             return to_txn(operation.request_txn)
 
 
-def coded_values(result: Result) -> Iterator[CodedValue]:
+def coded_values(result: Result) -> list[CodedValue]:
     """The coded values anywhere in a result, whose bytes the response will need."""
     match result:
         case RangeResult():
-            yield from _coded(result.kvs)
+            return _coded(result.kvs)
         case PutResult():
-            if result.prev_kv is not None:
-                yield from _coded((result.prev_kv,))
+            return [] if result.prev_kv is None else _coded((result.prev_kv,))
         case DeleteResult():
-            yield from _coded(result.prev_kvs)
+            return _coded(result.prev_kvs)
         case TxnResult():
-            for nested in result.responses:
-                yield from coded_values(nested)
+            return [value for nested in result.responses for value in coded_values(nested)]
         case _:
-            return
+            return []
 
 
-def _coded(kvs: tuple[KeyValue, ...]) -> Iterator[CodedValue]:
-    for kv in kvs:
-        if isinstance(kv.value, CodedValue):
-            yield kv.value
+def _coded(kvs: tuple[KeyValue, ...]) -> list[CodedValue]:
+    return [kv.value for kv in kvs if isinstance(kv.value, CodedValue)]
 
 
 class Responses:

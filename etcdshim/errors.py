@@ -37,6 +37,7 @@ class Refusal(Enum):
     TOO_MANY_OPS = (Code.INVALID_ARGUMENT, "etcdserver: too many operations in txn request")
     DUPLICATE_KEY = (Code.INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request")
     INVALID_SORT = (Code.INVALID_ARGUMENT, "etcdserver: invalid sort option")
+    INVALID_CLIENT_VERSION = (Code.INVALID_ARGUMENT, "etcdserver: invalid client api version")
     REQUEST_TOO_LARGE = (Code.INVALID_ARGUMENT, "etcdserver: request is too large")
     LEASE_NOT_FOUND = (Code.NOT_FOUND, "etcdserver: requested lease not found")
     COMPACTED = (Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted")

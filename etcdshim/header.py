@@ -37,7 +37,16 @@ def wants_leader(call: Call) -> bool:
     return call.metadata.get("hasleader") == "true"
 
 
-def check_leader(call: Call, backend: Backend) -> None:
-    """Refuse a call that insists on a quorum while this member knows of none."""
+def check_call(call: Call, backend: Backend) -> None:
+    """Refuse a client version that is not text, and a call that insists on a quorum while this
+    member knows of none."""
+    version = call.metadata.get("client-api-version")
+    if version is not None and not version.isascii() and _has_bad_utf8(version):
+        raise Refusal.INVALID_CLIENT_VERSION.error()
     if wants_leader(call) and backend.status().leader == 0:
         raise Refusal.NO_LEADER.error()
+
+
+def _has_bad_utf8(text: str) -> bool:
+    """Whether the value's bytes were not UTF-8: the layer below shows such bytes as surrogates."""
+    return any("\udc80" <= character <= "\udcff" for character in text)

@@ -15,10 +15,10 @@ from etcdshim.checks import (
     is_serializable,
 )
 from etcdshim.errors import BackendFailure, translate
-from etcdshim.header import Headers, check_leader
+from etcdshim.header import Headers, check_call
 from etcdshim.limits import Limits
 from etcdshim.pb import rpc_pb2 as pb
-from racos.mvcc.command import Compact, DeleteResult, PutResult, RangeResult, Result, Txn, TxnResult
+from racos.mvcc.command import Compact, DeleteResult, PutResult, Result, Txn, TxnResult
 
 
 class KvService:
@@ -38,7 +38,7 @@ class KvService:
         self._size = SizeCheck(limits.max_request_bytes, backend.member_id)
 
     async def range(self, request: pb.RangeRequest, call: Call) -> pb.RangeResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         check_range(request)
         command = convert.to_range(request)
         try:
@@ -50,7 +50,7 @@ class KvService:
             raise translate(failure) from failure
 
     async def put(self, request: pb.PutRequest, call: Call) -> pb.PutResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         check_put(request)
         self._size.check_put(request)
         try:
@@ -63,7 +63,7 @@ class KvService:
     async def delete_range(
         self, request: pb.DeleteRangeRequest, call: Call
     ) -> pb.DeleteRangeResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         check_delete(request)
         self._size.check(request)
         try:
@@ -74,7 +74,7 @@ class KvService:
             raise translate(failure) from failure
 
     async def txn(self, request: pb.TxnRequest, call: Call) -> pb.TxnResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         check_txn(request, self._limits.max_txn_ops)
         read_only = is_read_only(request)
         if not read_only:
@@ -90,7 +90,7 @@ class KvService:
             raise translate(failure) from failure
 
     async def compact(self, request: pb.CompactionRequest, call: Call) -> pb.CompactionResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         try:
             result = await self._backend.propose(Compact(request.revision, request.physical))
         except BackendFailure as failure:
@@ -110,8 +110,5 @@ class KvService:
         return result
 
     async def _load(self, result: Result) -> convert.Loaded:
-        if isinstance(result, PutResult) and result.prev_kv is None:
-            return values.NOTHING  # the hot path
-        if isinstance(result, RangeResult) and not result.kvs:
-            return values.NOTHING
-        return await values.load(self._backend, convert.coded_values(result))
+        wanted = convert.coded_values(result)
+        return await values.load(self._backend, wanted) if wanted else values.NOTHING

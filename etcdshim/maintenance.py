@@ -5,7 +5,7 @@ from __future__ import annotations
 from etcdshim.asgi import Call
 from etcdshim.backend import Backend
 from etcdshim.errors import BackendFailure, Refusal, translate, unimplemented
-from etcdshim.header import Headers, check_leader
+from etcdshim.header import Headers, check_call
 from etcdshim.pb import rpc_pb2 as pb
 
 VERSION = "3.6.11"  # of etcd's API, which clients read to choose features
@@ -20,7 +20,7 @@ class MaintenanceService:
         self._headers = headers
 
     async def status(self, _request: pb.StatusRequest, call: Call) -> pb.StatusResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         status = self._backend.status()
         errors = list(status.errors)
         _, no_leader = Refusal.NO_LEADER.value
@@ -45,7 +45,7 @@ class MaintenanceService:
 
     async def alarm(self, request: pb.AlarmRequest, call: Call) -> pb.AlarmResponse:
         """No alarm is ever raised yet: GET answers an empty list, the rest is refused."""
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         if request.action != pb.AlarmRequest.GET:
             raise unimplemented("raising and clearing alarms is")
         return pb.AlarmResponse(header=self._headers.current())
@@ -63,7 +63,7 @@ class ClusterService:
         self._headers = headers
 
     async def member_list(self, request: pb.MemberListRequest, call: Call) -> pb.MemberListResponse:
-        check_leader(call, self._backend)
+        check_call(call, self._backend)
         if request.linearizable:
             try:
                 await self._backend.barrier()

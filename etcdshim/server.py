@@ -34,6 +34,7 @@ from racos.mvcc.command import (
 )
 from racos.node.config import ConfigError, NodeConfig
 from racos.node.identity import identify
+from racos.node.memory import keep_large_buffers
 from racos.node.metrics import Metrics
 from racos.node.node import Node
 from racos.storage.identity import IdentityError
@@ -138,6 +139,7 @@ def run(config: NodeConfig) -> int:
     )
     # Syncs end in another thread, which then waits for this one to give up the GIL.
     sys.setswitchinterval(0.0005)
+    keep_large_buffers()
     log.info("server.start version=%s %s", __version__, config.describe())
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -26,4 +26,4 @@ async def load(backend: Backend, wanted: Iterable[CodedValue]) -> Mapping[CodedV
             loaded[value] = data
     if missing:
         loaded.update(zip(missing, await backend.load(missing), strict=True))
-    return loaded or NOTHING
+    return loaded

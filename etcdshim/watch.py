@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from etcdshim.asgi import Stream
 from etcdshim.backend import Backend
-from etcdshim.header import Headers, check_leader
+from etcdshim.header import Headers, check_call
 from etcdshim.limits import Limits
 from etcdshim.watch_hub import Hub
 from etcdshim.watch_session import WatchSession
@@ -21,7 +21,7 @@ class WatchService:
 
     async def watch(self, stream: Stream) -> None:
         """See WatchSession.run."""
-        check_leader(stream, self._backend)
+        check_call(stream, self._backend)
         session = WatchSession(stream, self._backend, self._hub, self._limits, self._headers)
         await session.run()
 

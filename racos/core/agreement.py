@@ -184,6 +184,15 @@ class Agreement:
                 slot.cover_since = self.now
             self._spread(slot)
 
+    def cover_stuck(self, slot: Slot) -> None:
+        """The frontier waits at this slot, which is held here: see that it gets covered.
+
+        Even if this replica itself has voted '?' or is phases ahead (perhaps before a restart):
+        another one may have seen no 0, and then cannot vote before the batch is covered.
+        """
+        if slot.decided is None and slot.recorded and not slot.covered(self.quorum):
+            self._wait(slot, Need.COVER)
+
     def tick(self) -> None:
         """Look again at slots whose patience may be over.
 

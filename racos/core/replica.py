@@ -41,7 +41,7 @@ from racos.core.slot import Slot
 from racos.core.window import Window
 
 PHASES_AHEAD_MAX = 1000  # a message further ahead in phases than this is not believed
-AHEAD = 32  # rounds of a suspected lane that are settled in advance
+AHEAD_SHARE = 4  # that part of the window is settled in advance for a suspected lane
 
 
 class Settings(NamedTuple):
@@ -112,6 +112,7 @@ class Replica:
         self._reservations: list[tuple[int, int]] = []  # (token, upto)
         self._nulled = [0] * self.quorum.total  # per suspected lane: rounds below were spoken about
         self._void_next = 0
+        self._ahead = max(1, settings.rounds_max // AHEAD_SHARE)
         self._stuck_at = -1
         self._stuck_since = now
         self._asked_at = now
@@ -203,10 +204,15 @@ class Replica:
         return self._free_round() is not None
 
     def _free_round(self) -> int | None:
+        round_ = self._open_round()
+        free = self.window.within(round_) and round_ <= self.own.reserved_durable
+        return round_ if free else None
+
+    def _open_round(self) -> int:
         """The lowest round of the own lane, not below any seen, that nobody has given up on."""
         window = self.window
         round_ = max(self.own.next, self.highest_round, window.round)
-        while window.within(round_) and round_ <= self.own.reserved_durable:
+        while window.within(round_):
             position = window.position(round_, self.me)
             slot = window.slots.get(position)
             if slot is None and position >= window.frontier:
@@ -214,7 +220,7 @@ class Replica:
             if slot is not None and slot.decided is None and not slot.phases[0].zeros:
                 return round_
             round_ += 1
-        return None
+        return round_
 
     def read(self, ticket: int) -> None:
         """A linearizable read arrived; its ticket comes back in Effects.reads when it may go."""
@@ -243,6 +249,8 @@ class Replica:
         self.peers.heard(sender, self.now)
         batches = dict(chunk.batches)
         for position in range(self.window.frontier, chunk.end):
+            if position < self.window.frontier:
+                continue  # decided here already, and passed by the frontier meanwhile
             slot = self.window.open(position, self.now)
             payload = batches.get(position)
             if payload is not None and slot.payload is None:
@@ -317,7 +325,7 @@ class Replica:
             self._applied_from = self.window.frontier
 
     def _reserve(self) -> None:
-        upto = self.own.wanted_reservation(self.highest_round)
+        upto = self.own.wanted_reservation(max(self.highest_round, self._open_round()))
         if upto is not None:
             self.outbox.record(ReserveRecord(upto))
             self._reservations.append((self.outbox.token + 1, upto))
@@ -331,7 +339,8 @@ class Replica:
             self._say_zero(self.me, first, last)
 
     def _say_zero(self, lane: int, first: int, last: int) -> None:
-        for round_ in range(first, last + 1):
+        reach = self.window.round + self.settings.rounds_max  # nothing is said above the window
+        for round_ in range(first, min(last, reach) + 1):
             position = self.window.position(round_, lane)
             if self.window.value_at(position) is None:
                 self.agreement.say_zero(self.window.open(position, self.now))
@@ -345,8 +354,8 @@ class Replica:
                 continue
             first = max(self._nulled[lane], self.window.round)
             reach = self.window.round + self.settings.rounds_max
-            last = min(self.highest_round + AHEAD, reach)
-            if last - first >= AHEAD // 2 or first <= self.highest_round <= last:
+            last = min(self.highest_round + self._ahead, reach)
+            if last - first >= self._ahead // 2 or first <= self.highest_round <= last:
                 self._nulled[lane] = last + 1
                 self._say_zero(lane, first, last)
 
@@ -379,12 +388,14 @@ class Replica:
         due = self.now - self._asked_at >= self.settings.ask_every
         if waited >= self.settings.ask_after and due:
             self._asked_at = self.now
+            if frontier in self.window.slots:
+                self.agreement.cover_stuck(self.window.slots[frontier])
             best = self.peers.most_advanced()
             ahead = best is not None and self.peers.frontiers[best] > frontier
             self.outbox.send(best if best is not None and ahead else ALL, Ask(frontier))
         if waited >= self.settings.suspect_after:
             round_, lane = divmod(frontier, self.quorum.total)
-            self._say_zero(lane, round_, min(self.highest_round, round_ + AHEAD))
+            self._say_zero(lane, round_, min(self.highest_round, round_ + self._ahead))
 
     def _repeat_to(self, peer: int, span: int = 1 << 62) -> None:
         """Say again, to one replica, what is open from the frontier on."""

@@ -22,13 +22,14 @@ Step = Callable[[], None]
 class Applier:
     """Queue of decided work. `applied(first, last)` is told of new revisions (or a compaction)."""
 
-    __slots__ = ("_applied", "_load", "_loaded", "_loading", "_queue", "commands", "store")
+    __slots__ = ("_applied", "_load", "_loaded", "_loading", "_queue", "_told", "commands", "store")
 
     def __init__(self, store: Store, load: Load, applied: Callable[[int, int], None]) -> None:
         self.store = store
         self.commands = 0  # applied so far
         self._load = load
         self._applied = applied
+        self._told = store.revision, store.compact_revision  # what `applied` has heard of
         self._queue: deque[tuple[Sequence[Command], Sequence[Reply] | None, int] | Step] = deque()
         self._loaded: dict[CodedValue, bytes] = {}
         self._loading = False
@@ -48,21 +49,21 @@ class Applier:
 
     def run(self) -> None:
         """Apply what can be applied now."""
-        before = self.store.revision
-        compacted = self.store.compact_revision
         while self._queue and not self._loading:
             entry = self._queue.popleft()
             if callable(entry):
-                self._notify(before, compacted)
-                before, compacted = self.store.revision, self.store.compact_revision
+                self._notify()
                 entry()
             else:
                 self._apply(*entry)
-        self._notify(before, compacted)
+        self._notify()
 
-    def _notify(self, before: int, compacted: int) -> None:
-        if self.store.revision != before or self.store.compact_revision != compacted:
-            self._applied(before + 1, self.store.revision)
+    def _notify(self) -> None:
+        store = self.store
+        first = self._told[0] + 1
+        if self._told != (store.revision, store.compact_revision):
+            self._told = store.revision, store.compact_revision
+            self._applied(first, store.revision)
 
     def _apply(
         self, commands: Sequence[Command], replies: Sequence[Reply] | None, start: int
@@ -73,6 +74,8 @@ class Applier:
             if not self._ready(command):
                 self._queue.appendleft((commands, replies, index))
                 return
+            if isinstance(command, Compact):
+                self._notify()  # the events before it are about to lose their history
             reply = replies[index] if replies is not None else None
             self.commands += 1
             try:

@@ -31,7 +31,7 @@ from racos.mvcc.command import (
 )
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver, Options
-from racos.node.flusher import ThreadFlusher
+from racos.node.flusher import LogFlusher
 from racos.node.identity import Identity
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import OsDisk
@@ -95,7 +95,7 @@ class Node:
                 member_id=self.member_id,
                 cluster_id=self.cluster_id,
             )
-            self._flusher = ThreadFlusher(self._loop, self._flushed, self._fail)
+            self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
             self._mesh = self._make_mesh()
             self.driver = self._make_driver()
         except BaseException:

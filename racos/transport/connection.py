@@ -35,8 +35,8 @@ class _Connection(asyncio.BufferedProtocol):
         self.bytes_received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are asyncio's in all but their base class.
-        self.transport = cast(asyncio.Transport, transport)
+        # uvloop's transports are not subclasses of asyncio's, though they do the same.
+        self.transport = cast("asyncio.Transport", transport)
         _tune(transport.get_extra_info("socket"))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the decoder knows better

@@ -63,11 +63,8 @@ def encode(header: bytes, blobs: Sequence[Buffer] = ()) -> list[Buffer]:
     return [start, *blobs]
 
 
-class _Head(NamedTuple):
-    crc: int
-    length: int  # of the body, bytes
-    header_length: int
-    blob_count: int
+# Of a head: CRC of the body, length of the body, length of the header, blob count.
+_Head: TypeAlias = tuple[int, int, int, int]
 
 
 class Decoder:
@@ -84,7 +81,7 @@ class Decoder:
         self._start = 0  # unread bytes are scratch[start:end]
         self._end = 0
         self._body: memoryview | None = None  # of a large frame being received
-        self._head = _Head(0, 0, 0, 0)  # of that frame
+        self._head: _Head = (0, 0, 0, 0)  # of that frame
         self._filled = 0  # bytes of it received
 
     def feed(self, data: Buffer) -> list[Frame]:
@@ -109,7 +106,7 @@ class Decoder:
         """Frames completed by the `count` bytes put into `buffer()`."""
         if self._body is not None:
             self._filled += count
-            if self._filled < self._head.length:
+            if self._filled < len(self._body):
                 return []
             body, self._body = self._body, None
             return [_frame(self._head, body)]
@@ -118,23 +115,25 @@ class Decoder:
 
     def _parse(self) -> list[Frame]:
         frames: list[Frame] = []
+        scratch = self._scratch
         while self._end - self._start >= HEAD_BYTES:
-            head = _parse_head(self._scratch, self._start, self.limit)
-            body = self._start + HEAD_BYTES
-            if self._end - body < head.length:
-                if head.length > _MOVE_BYTES_MAX:
-                    self._begin_large(head, body)
+            head = _parse_head(scratch, self._start, self.limit)
+            start = self._start + HEAD_BYTES
+            end = start + head[1]
+            if end > self._end:
+                if head[1] > _MOVE_BYTES_MAX:
+                    self._begin_large(head, start)
                 break
             # A copy, because the scratch buffer is used again.
-            frames.append(_frame(head, memoryview(bytes(self._scratch[body : body + head.length]))))
-            self._start = body + head.length
+            frames.append(_frame(head, bytes(scratch[start:end])))
+            self._start = end
         self._compact()
         return frames
 
     def _begin_large(self, head: _Head, start: int) -> None:
         """Go on receiving this frame in a buffer of its own."""
         have = self._end - start
-        self._body = memoryview(bytearray(head.length))
+        self._body = memoryview(bytearray(head[1]))
         self._body[:have] = self._scratch[start : self._end]
         self._head = head
         self._filled = have
@@ -150,31 +149,32 @@ class Decoder:
 
 
 def _parse_head(data: memoryview, offset: int, limit: int) -> _Head:
-    magic, head_crc, *fields = _HEAD.unpack_from(data, offset)
+    magic, head_crc, crc, length, header_length, blob_count = _HEAD.unpack_from(data, offset)
     if magic != _MAGIC:
         raise FrameError("not a frame")
     if crc32c(data[offset + _HEAD_REST_AT : offset + HEAD_BYTES]) != head_crc:
         raise FrameError("frame head damaged")
-    head = _Head(*fields)
-    if head.length > limit:
-        raise FrameError(f"frame of {head.length} bytes is over the limit of {limit}")
-    if head.header_length + 4 * head.blob_count > head.length:
+    if length > limit:
+        raise FrameError(f"frame of {length} bytes is over the limit of {limit}")
+    if header_length + 4 * blob_count > length:
         raise FrameError("frame head inconsistent")
-    return head
+    return crc, length, header_length, blob_count
 
 
-def _frame(head: _Head, body: memoryview) -> Frame:
-    if crc32c(body) != head.crc:
+def _frame(head: _Head, body: bytes | memoryview) -> Frame:
+    crc, length, header_length, blob_count = head
+    if crc32c(body) != crc:
         raise FrameError("frame body damaged")
-    header = bytes(body[: head.header_length])
-    if not head.blob_count:
+    header = bytes(body[:header_length])
+    if not blob_count:
         return Frame(header, [])
-    lengths = struct.unpack_from(f"<{head.blob_count}I", body, head.header_length)
-    offset = head.header_length + 4 * head.blob_count
-    if offset + sum(lengths) != head.length:
+    view = memoryview(body).toreadonly()
+    lengths = struct.unpack_from(f"<{blob_count}I", view, header_length)
+    offset = header_length + 4 * blob_count
+    if offset + sum(lengths) != length:
         raise FrameError("frame lengths inconsistent")
     blobs = []
-    for length in lengths:
-        blobs.append(body[offset : offset + length].toreadonly())
-        offset += length
+    for size in lengths:
+        blobs.append(view[offset : offset + size])
+        offset += size
     return Frame(header, blobs)

@@ -150,7 +150,7 @@ class Mesh:
             self._dialers.append(task)
 
     async def close(self) -> None:
-        """Close everything; no callback is called any more."""
+        """Close everything, within seconds; no callback is called any more."""
         self._closing = True
         for task in self._dialers:
             task.cancel()
@@ -165,9 +165,10 @@ class Mesh:
             await self._wait_disconnected()
         for outgoing in list(self._dialled):
             outgoing.transport.abort()
-        await self._wait_disconnected()
-        for server in self._servers:
-            await server.wait_closed()
+        with suppress(TimeoutError):
+            await self._wait_disconnected()
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.gather(*(server.wait_closed() for server in self._servers))
 
     def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool:
         """Queue a frame for a peer. False, and nothing queued, if it is down or its queue full.

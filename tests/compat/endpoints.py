@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,24 +40,46 @@ def _free_ports(count: int) -> list[int]:
 @contextmanager
 def real_etcd(data_dir: Path) -> Iterator[str]:
     """A fresh single etcd; its address."""
-    client, peer = (f"127.0.0.1:{port}" for port in _free_ports(2))
-    command = [
-        find_etcd(),
-        f"--data-dir={data_dir}",
-        f"--listen-client-urls=http://{client}",
-        f"--advertise-client-urls=http://{client}",
-        f"--listen-peer-urls=http://{peer}",
-        f"--initial-advertise-peer-urls=http://{peer}",
-        f"--initial-cluster=default=http://{peer}",
-        "--unsafe-no-fsync",
-        "--log-level=error",
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process, address = _start_etcd(data_dir)
     try:
-        yield client
+        yield address
     finally:
         process.kill()
         process.wait(PATIENCE_S)
+
+
+def _start_etcd(data_dir: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start etcd on free ports; again on others when someone was quicker to take one."""
+    for attempt in range(5):
+        client, peer = (f"127.0.0.1:{port}" for port in _free_ports(2))
+        command = [
+            find_etcd(),
+            f"--data-dir={data_dir / str(attempt)}",
+            f"--listen-client-urls=http://{client}",
+            f"--advertise-client-urls=http://{client}",
+            f"--listen-peer-urls=http://{peer}",
+            f"--initial-advertise-peer-urls=http://{peer}",
+            f"--initial-cluster=default=http://{peer}",
+            "--unsafe-no-fsync",
+            "--log-level=error",
+        ]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        if _is_listening(process, client):
+            return process, client
+    raise AssertionError("etcd ended at start, five times")
+
+
+def _is_listening(process: subprocess.Popen[bytes], address: str) -> bool:
+    """Wait until the process accepts connections; False when it ended instead."""
+    host, port = address.split(":")
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return True
+        assert time.monotonic() < deadline, "etcd does not listen"
+        time.sleep(0.02)
+    return False
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from etcdshim.pb import health_pb2
 from etcdshim.pb import rpc_pb2 as pb
 
 M = TypeVar("M", bound=Message)
@@ -35,7 +36,8 @@ _REVISIONS = frozenset(
 )
 _RESPONSES: dict[str, type[Message]] = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.output_type)
-    for service in pb.DESCRIPTOR.services_by_name.values()
+    for module in (pb, health_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
 _IDENTITIES = frozenset(("cluster_id", "member_id", "raft_term"))

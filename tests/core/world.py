@@ -1,5 +1,5 @@
-"""A small deterministic world around the agreement core: messages in flight, logs that lose what was
-not synced, crashes and restarts, and the checks that must hold after every step.
+"""A small deterministic world around the agreement core: messages in flight, logs that lose what
+was not synced, crashes and restarts, and the checks that must hold after every step.
 
 Only the core is here (payloads are opaque); the whole node has its own tests.
 """
@@ -10,7 +10,18 @@ import random
 from collections.abc import Iterable
 
 from racos.core.agreement import Patience
-from racos.core.messages import Message, Pay, Payload, PayRecord, Record
+from racos.core.messages import (
+    Hold,
+    Message,
+    Pay,
+    Payload,
+    PayRecord,
+    Record,
+    State,
+    StateRecord,
+    Vote,
+    VoteRecord,
+)
 from racos.core.outbox import ALL
 from racos.core.quorum import Quorum, bits
 from racos.core.recovery import Recovered
@@ -28,6 +39,37 @@ def stored_payload(payload: Payload, held: int) -> Payload:
     )
 
 
+class Said:
+    """Everything one replica's durable log says it promised; it may never say otherwise."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.promises: dict[tuple[type, int, int, int], int] = {}  # (kind, round, lane, phase)
+        self.fragments: dict[tuple[int, int], int] = {}  # (round, lane)
+
+    def add(self, record: Record) -> None:
+        if isinstance(record, PayRecord):
+            slot = (record.round, record.lane)
+            self.fragments[slot] = self.fragments.get(slot, 0) | record.held
+            if record.says_one:
+                self._promise(State, record.round, record.lane, 0, 1)
+        elif isinstance(record, StateRecord | VoteRecord):
+            kind = State if isinstance(record, StateRecord) else Vote
+            for round_ in range(record.first, record.last + 1):
+                self._promise(kind, round_, record.lane, record.phase, record.value)
+
+    def _promise(self, kind: type, round_: int, lane: int, phase: int, value: int) -> None:
+        known = self.promises.setdefault((kind, round_, lane, phase), value)
+        assert known == value, f"{kind.__name__} r{round_}.l{lane} p{phase}: {known} and {value}"
+
+    def check(self, message: State | Vote, round_: int) -> None:
+        key = (type(message), round_, message.lane, message.phase)
+        assert self.promises.get(key) == message.value, f"{message} is not durable"
+        if isinstance(message, State):
+            held = self.fragments.get((round_, message.lane), 0)
+            assert message.held & ~held == 0, f"{message} counts fragments not durable"
+
+
 class Node:
     """One replica with its log; `synced` records survive a crash, the others do not."""
 
@@ -37,30 +79,28 @@ class Node:
         self.log: list[Record] = []
         self.tokens: list[tuple[int, int]] = []  # (token, log length)
         self.synced = 0
+        self.said = Said(world.quorum.total)
         self.batches: dict[int, Payload] = {}  # what the log holds, by position
         self.applied: list[tuple[int, bytes]] = []
         self.reads_done: list[int] = []
         self.lives = 0
+        self.paused = False  # neither runs nor sees the time; what is sent to it waits
+        self.ahead = 0.0  # its clock minus the world's, seconds
         self.replica: Replica | None = None
         self.start()
 
     def start(self) -> None:
         world = self.world
         recovered = Recovered(world.quorum.total)
-        self.batches, self.applied = {}, []
+        self.batches, self.applied, self.paused = {}, [], False
         for record in self.log:
             self._index(record)
             for position in recovered.add(record):
-                self.applied.append((position, self.batches[position].descriptor))
+                self._apply(position, self.batches[position])
         self.lives += 1
         self.tokens = []
         self.replica = Replica(
-            Settings(
-                world.quorum, self.lane, SECRET, self.lives, rounds_max=world.rounds_max,
-                patience=world.patience, suspect_after=world.suspect_after,
-            ),
-            world.now,
-            recovered,
+            world.settings(self.lane, self.lives), world.now + self.ahead, recovered
         )
         for peer in world.alive():
             if peer is not self and world.connected(self.lane, peer.lane):
@@ -89,56 +129,103 @@ class Node:
 
     def turn(self) -> None:
         """Carry out what the replica wants."""
-        if self.replica is None:
+        if self.replica is None or self.paused:
             return
         effects = self.replica.take_effects()
         for record in effects.records:
             if isinstance(record, PayRecord):
                 record = record._replace(payload=stored_payload(record.payload, record.held))
+            self._check_window(record)
             self.log.append(record)
             self._index(record)
         if effects.records:
             self.tokens.append((effects.token, len(self.log)))
-        self._say(effects)
+        self._send(effects)
         for position, payload in effects.applied:
-            self.applied.append((position, payload.descriptor))
+            self._apply(position, payload)
+            if position % self.world.quorum.total == self.lane:
+                self.world.acknowledged = max(self.world.acknowledged, position)
         self.world.rejected.extend(effects.rejected)
         for position, mask in effects.rebuilds:
             self.world.rebuilds.append((self.lane, self.lives, position, mask))
-        self.reads_done.extend(effects.reads)
+        for peer, position in effects.serves:
+            self._serve(peer, position)
+        for ticket in effects.reads:
+            self._finish_read(ticket)
+        window = self.replica.window
+        assert all(position >= window.frontier for position in window.slots), "a slot is kept"
+        self.world.observe(self, effects)
 
-    def _say(self, effects: Effects) -> None:
+    def _check_window(self, record: Record) -> None:
+        """No promise about a round further ahead than the window."""
+        assert self.replica is not None
+        if isinstance(record, StateRecord):
+            assert self.replica.window.within(record.last), record
+        elif isinstance(record, PayRecord) and record.says_one:
+            assert self.replica.window.within(record.round), record
+
+    def _send(self, effects: Effects) -> None:
         for destination, message in effects.sends:
+            self._check_said(message)
             for peer in range(self.world.quorum.total):
                 if peer != self.lane and destination in (ALL, peer):
                     self.world.post(self.lane, peer, message)
-        for peer, position in effects.serves:
-            batches = tuple(
-                (at, Payload(self.batches[at].descriptor, self.batches[at].coded))
-                for at, _ in self.applied
-                if at >= position
-            )
-            assert self.replica is not None
-            end = self.replica.window.frontier
-            self.world.post(self.lane, peer, Chunk(position, end, batches, end))
+
+    def _check_said(self, message: Message) -> None:
+        """Promises are durable before they are sent."""
+        if isinstance(message, State | Vote):
+            for round_ in range(message.first, message.last + 1):
+                self.said.check(message, round_)
+        if isinstance(message, Hold) and message.holder == self.lane:
+            held = self.said.fragments.get((message.round, message.lane), 0)
+            assert message.held & ~held == 0, f"{self.lane} says {message} before it is durable"
+
+    def _apply(self, position: int, payload: Payload) -> None:
+        order, entry = self.world.order, (position, payload.descriptor)
+        assert not self.applied or self.applied[-1][0] < position, "applied out of order"
+        if len(self.applied) == len(order):
+            order.append(entry)
+            known = self.world.decided.setdefault(*entry)
+            assert known == payload.descriptor, f"two batches at {position}"
+        assert order[len(self.applied)] == entry, f"{order[len(self.applied)]} and {entry}"
+        self.applied.append(entry)
+
+    def _serve(self, peer: int, position: int) -> None:
+        batches = tuple(
+            (at, Payload(self.batches[at].descriptor, self.batches[at].coded))
+            for at, _ in self.applied
+            if at >= position
+        )
+        assert self.replica is not None
+        end = self.replica.window.frontier
+        self.world.post(self.lane, peer, Chunk(position, end, batches, end))
+
+    def read(self) -> int | None:
+        """Begin a linearizable read; what was acknowledged, or read, before must be seen."""
+        if self.replica is None:
+            return None
+        ticket = len(self.world.reads)
+        self.world.reads.append(max(self.world.acknowledged, self.world.read_upto))
+        self.replica.read(ticket)
+        return ticket
+
+    def _finish_read(self, ticket: int) -> None:
+        must = self.world.reads[ticket]
+        seen = self.applied[-1][0] if self.applied else -1
+        assert seen >= must, f"read {ticket} at {self.lane} saw up to {seen}, not {must}"
+        self.world.read_upto = max(self.world.read_upto, seen)
+        self.reads_done.append(ticket)
 
     def sync(self, upto: int | None = None) -> None:
         """Make the log durable (up to a token's records)."""
-        if self.replica is None or not self.tokens:
+        if self.replica is None or self.paused or not self.tokens:
             return
         token, length = self.tokens[-1] if upto is None else self.tokens[upto]
+        for record in self.log[self.synced : length]:
+            self.said.add(record)
         self.synced = max(self.synced, length)
         self.tokens = [entry for entry in self.tokens if entry[0] > token]
         self.replica.persisted(token)
-
-    def durable_fragments(self) -> dict[int, int]:
-        """Fragments by position that would survive a crash now."""
-        found: dict[int, int] = {}
-        for record in self.log[: self.synced]:
-            if isinstance(record, PayRecord):
-                position = record.round * self.world.quorum.total + record.lane
-                found[position] = found.get(position, 0) | record.held
-        return found
 
 
 class World:
@@ -158,6 +245,11 @@ class World:
         self.rejected: list[tuple[int, Payload]] = []
         self.cut: set[tuple[int, int]] = set()  # (from, to) pairs that lose everything
         self.decided: dict[int, bytes] = {}
+        self.order: list[tuple[int, bytes]] = []  # as the replica furthest ahead applied them
+        self.proposed: dict[int, bytes] = {}  # by position
+        self.acknowledged = -1  # highest position applied at its owner
+        self.reads: list[int] = []  # by ticket: the position it must see
+        self.read_upto = -1  # highest position a finished read saw
         self.nodes: list[Node] = []
         for lane in range(total):
             self.nodes.append(Node(self, lane))
@@ -166,6 +258,20 @@ class World:
             for peer in range(total):
                 if peer != node.lane:
                     node.replica.peer_up(peer)
+
+    def settings(self, lane: int, incarnation: int) -> Settings:
+        return Settings(
+            self.quorum,
+            lane,
+            SECRET,
+            incarnation,
+            rounds_max=self.rounds_max,
+            patience=self.patience,
+            suspect_after=self.suspect_after,
+        )
+
+    def observe(self, node: Node, effects: Effects) -> None:
+        """For those who want to watch."""
 
     def alive(self) -> Iterable[Node]:
         return [node for node in self.nodes if node.replica is not None]
@@ -186,6 +292,9 @@ class World:
 
     def deliver(self, index: int = 0) -> None:
         sender, receiver, message = self.flight.pop(index)
+        self.hand_over(sender, receiver, message)
+
+    def hand_over(self, sender: int, receiver: int, message: Message | Chunk) -> None:
         replica = self.nodes[receiver].replica
         if replica is None or not self.connected(sender, receiver):
             return
@@ -219,50 +328,50 @@ class World:
         self.now += seconds
         for node in self.alive():
             assert node.replica is not None
-            node.replica.tick(self.now)
+            if not node.paused:
+                node.replica.tick(self.now + node.ahead)
 
     def propose(self, lane: int, name: bytes, coded: bool = True) -> int | None:
         replica = self.nodes[lane].replica
         if replica is None:
             return None
         fragments = {index: [b"f%d" % index] for index in range(self.quorum.total)}
-        return replica.propose(Payload(name, coded, fragments if coded else {}))
+        position = replica.propose(Payload(name, coded, fragments if coded else {}))
+        if position is not None:
+            assert position not in self.proposed, f"two batches proposed at {position}"
+            self.proposed[position] = name
+        return position
 
     def settle(self, seconds: float = 3.0) -> None:
         """Run everything until the given virtual time has passed, in order, syncing at once."""
         end = self.now + seconds
         while self.now < end:
-            for _ in range(10_000):
-                for node in self.nodes:
-                    node.turn()
-                    node.sync()
-                    node.turn()
-                if not self.flight:
-                    break
-                self.deliver()
-            for index in range(len(self.rebuilds)):
-                self.rebuild(min(index, len(self.rebuilds) - 1)) if self.rebuilds else None
+            self._run_dry()
+            pending, self.rebuilds = self.rebuilds, []
+            for wanted in pending:
+                self.rebuilds.append(wanted)
+                self.rebuild(len(self.rebuilds) - 1)
             self.tick(0.01)
-            self.check()
 
-    def check(self) -> None:
-        """P-1, P-2, P-7 of agreement: same order everywhere, and every batch survives f losses."""
-        for node in self.nodes:
-            for position, name in node.applied:
-                known = self.decided.setdefault(position, name)
-                assert known == name, f"slot {position}: {known!r} and {name!r}"
-        longest = max((node.applied for node in self.nodes), key=len)
-        for node in self.nodes:
-            mine = node.applied
-            if mine:
-                end = mine[-1][0]
-                assert mine == [entry for entry in longest if entry[0] <= end], "order differs"
+    def _run_dry(self) -> None:
+        """Deliver, sync and carry out until nothing is left to do at this moment."""
+        for _ in range(100):
+            for node in self.nodes:
+                node.turn()
+                node.sync()
+                node.turn()
+            if not self.flight:
+                return
+            arriving, self.flight = self.flight, []
+            for entry in arriving:
+                self.hand_over(*entry)
+        raise AssertionError(f"messages without end: {self.flight[:10]}")
 
     def check_coverage(self) -> None:
         """P-7: any n-f replicas' durable fragments rebuild each applied batch."""
-        durable = [node.durable_fragments() for node in self.nodes]
         for position in self.decided:
-            held = [fragments.get(position, 0) for fragments in durable]
+            slot = divmod(position, self.quorum.total)
+            held = [node.said.fragments.get(slot, 0) for node in self.nodes]
             masks = [mask for mask in held if mask]
             coded = any(
                 node.batches[position].coded for node in self.nodes if position in node.batches

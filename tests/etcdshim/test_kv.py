@@ -300,3 +300,38 @@ async def test_stopped_backend_answers_unavailable(server: Server) -> None:
     stopped = (14, "etcdserver: server stopped")
     assert await refused(server, "/etcdserverpb.KV/Put", pb.PutRequest(key=b"a")) == stopped
     assert await refused(server, "/etcdserverpb.KV/Range", pb.RangeRequest(key=b"a")) == stopped
+
+
+class SlowBackend(MemoryBackend):
+    """Decides nothing until `decide`; like any backend, skips callers that have gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[tuple[Command, asyncio.Future[Result]]] = []
+
+    def propose(self, command: Command) -> asyncio.Future[Result]:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.waiting.append((command, future))
+        return future
+
+    def decide(self) -> None:
+        for command, future in self.waiting:
+            result = super().propose(command).result()
+            if not future.done():
+                future.set_result(result)
+
+
+async def test_a_caller_that_leaves_does_not_take_its_proposal_or_others_along() -> None:
+    backend = SlowBackend()
+    server = Server(backend, Services(backend))
+    leaving = asyncio.ensure_future(server.put(b"a", b"1"))
+    staying = asyncio.ensure_future(server.put(b"b", b"2"))
+    await asyncio.sleep(0)  # both run up to their wait
+    assert len(backend.waiting) == 2
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert leaving.cancelled()
+    backend.decide()
+    assert (await staying).header.revision == 3
+    both = await server.range(pb.RangeRequest(key=b"a", range_end=b"z"))
+    assert [kv.value for kv in both.kvs] == [b"1", b"2"]

@@ -129,6 +129,25 @@ async def test_calls_that_insist_on_a_leader_are_refused_without_one() -> None:
     await server.call("/etcdserverpb.KV/Put", request, {"hasleader": "false"})
 
 
+@pytest.mark.parametrize(
+    ("version", "refused"), [("3.6.0", False), ("3.6-\u00e9", False), ("3.6\udcff", True)]
+)
+async def test_client_version_must_be_text(version: str, refused: bool) -> None:
+    server = make_server()
+    call = server.call(
+        "/etcdserverpb.KV/Put", pb.PutRequest(key=b"a"), {"client-api-version": version}
+    )
+    if not refused:
+        await call
+        return
+    with pytest.raises(GrpcError) as caught:
+        await call
+    assert (caught.value.code, caught.value.message) == (
+        3,
+        "etcdserver: invalid client api version",
+    )
+
+
 async def test_member_list_has_ids_but_no_revision() -> None:
     backend = LostBackend()
     server = Server(backend, Services(backend))

@@ -1,0 +1,64 @@
+"""Suspicion and slowness."""
+
+from __future__ import annotations
+
+from racos.core.peers import PENALTY_SECONDS_MAX, PENALTY_SECONDS_MIN, Peers
+
+
+def test_silence_and_broken_connections_are_suspicious_until_heard_again() -> None:
+    peers = Peers(3, 0, suspect_after=1.0, now=0.0)
+    assert peers.suspected(1.0) == 0
+    assert peers.suspected(1.1) == 0b110
+    peers.heard(1, 1.0)
+    assert peers.suspected(1.1) == 0b100
+    peers.became_down(1)
+    assert peers.suspected(1.1) == 0b110
+    peers.heard(1, 1.1)
+    assert peers.suspected(1.1) == 0b100
+
+
+def test_one_never_suspects_oneself_and_forgives_after_a_pause_of_its_own() -> None:
+    peers = Peers(3, 1, suspect_after=1.0, now=0.0)
+    assert peers.suspected(100.0) == 0b101
+    peers.forgive(100.0)
+    assert peers.suspected(100.5) == 0
+
+
+def test_a_broken_connection_is_not_forgiven() -> None:
+    peers = Peers(3, 1, suspect_after=1.0, now=0.0)
+    peers.became_down(2)
+    peers.forgive(5.0)
+    assert peers.suspected(5.0) == 0b100
+
+
+def test_the_slow_are_absent_for_longer_each_time_and_never_suspected() -> None:
+    peers = Peers(3, 0, suspect_after=1e9, now=0.0)
+    now, penalty = 0.0, PENALTY_SECONDS_MIN
+    for _ in range(8):
+        peers.mark_slow(2, now)
+        assert peers.absent(now + 0.99 * penalty) == 0b100
+        assert peers.absent(now + 1.01 * penalty) == 0
+        assert peers.suspected(now) == 0
+        now, penalty = now + 1.01 * penalty, min(2 * penalty, PENALTY_SECONDS_MAX)
+    assert penalty == PENALTY_SECONDS_MAX
+
+
+def test_promises_in_time_shorten_the_penalty() -> None:
+    peers = Peers(2, 0, suspect_after=1e9, now=0.0)
+    for _ in range(10):
+        peers.mark_slow(1, 0.0)
+    for _ in range(10):
+        peers.all_in_time()
+    peers.mark_slow(1, 100.0)
+    assert peers.absent(100.0 + 1.01 * PENALTY_SECONDS_MIN) == 0
+
+
+def test_the_most_advanced_is_a_connected_other() -> None:
+    peers = Peers(4, 0, suspect_after=1.0, now=0.0)
+    peers.frontiers = [99, 5, 7, 7]
+    assert peers.most_advanced() == 2
+    peers.became_down(2)
+    assert peers.most_advanced() == 3
+    peers.became_down(3)
+    peers.became_down(1)
+    assert peers.most_advanced() is None

@@ -1,0 +1,59 @@
+"""What a replay of the log becomes."""
+
+from __future__ import annotations
+
+from racos.core.messages import (
+    AppliedRecord,
+    Payload,
+    PayRecord,
+    ReserveRecord,
+    StateRecord,
+    VoteRecord,
+)
+from racos.core.recovery import Recovered
+
+BATCH = Payload(b"a", coded=True)
+
+
+def test_promises_of_open_slots_are_found_again() -> None:
+    past = Recovered(3)
+    past.add(PayRecord(1, 2, BATCH, 0b010, True))
+    past.add(PayRecord(1, 2, BATCH, 0b100, False))
+    past.add(VoteRecord(1, 2, 2, 0, 2))
+    past.add(StateRecord(1, 2, 2, 1, 1))
+    said = past.slots[7]
+    assert said.payload is BATCH
+    assert said.held == 0b110
+    assert said.states == {0: 1, 1: 1}
+    assert said.votes == {0: 2}
+    assert past.highest_one == 7
+
+
+def test_a_batch_kept_without_a_promise_is_no_state() -> None:
+    past = Recovered(3)
+    past.add(StateRecord(0, 0, 2, 0, 0))
+    past.add(PayRecord(0, 1, BATCH, 1, False))
+    assert past.slots[3].states == {0: 0}
+    assert past.highest_one == -1
+
+
+def test_what_was_applied_is_told_once_in_order_and_closes_its_slots() -> None:
+    past = Recovered(2)
+    past.add(PayRecord(0, 0, BATCH, 1, True))
+    past.add(PayRecord(1, 1, BATCH, 1, True))
+    assert past.add(AppliedRecord(0, 2, (0,))) == [0]
+    assert past.add(AppliedRecord(0, 2, (0,))) == []
+    assert past.add(AppliedRecord(0, 4, (0, 3))) == [3]
+    assert past.frontier == 4
+    assert past.ones == {0, 3}
+    assert past.slots == {}
+    past.add(PayRecord(0, 0, BATCH, 2, False))
+    assert past.slots == {}, "fragments that came after the slot was applied open nothing"
+
+
+def test_the_highest_reservation_counts() -> None:
+    past = Recovered(3)
+    for upto in (4, 9, 7):
+        past.add(ReserveRecord(upto))
+    assert past.reserved == 9
+    assert Recovered(3).reserved == -1

@@ -1,0 +1,56 @@
+"""The window: frontier, skipped slots, bounds."""
+
+from __future__ import annotations
+
+from racos.core.window import Window
+
+
+def test_slots_of_passed_over_rounds_are_null_known_or_not() -> None:
+    window = Window(3, rounds_max=4)
+    early = window.open(1, 0.0)
+    window.link(1, -1, 2)
+    assert early.decided == 0
+    assert window.open(4, 0.0).decided == 0
+    assert window.value_at(7) == 0
+    assert window.value_at(10) is None
+    assert window.value_at(0) is None
+
+
+def test_a_link_decides_nothing_again() -> None:
+    window = Window(3, rounds_max=4)
+    slot = window.open(1, 0.0)
+    slot.decided = 1
+    window.link(1, -1, 2)
+    assert slot.decided == 1
+
+
+def test_the_frontier_leaves_values_behind_and_moves_the_bound() -> None:
+    window = Window(2, rounds_max=4)
+    window.open(0, 0.0)
+    assert window.within(4)
+    assert not window.within(5)
+    window.advance(1)
+    window.advance(0)
+    assert (window.frontier, window.round) == (2, 1)
+    assert (window.value_at(0), window.value_at(1), window.value_at(2)) == (1, 0, None)
+    assert window.slots == {}
+    assert window.highest_one == 0
+    assert window.within(5)
+
+
+def test_links_below_the_frontier_are_dropped_or_cut() -> None:
+    window = Window(1, rounds_max=4, frontier=5)
+    window.link(0, -1, 3)
+    assert window.lanes[0].links == []
+    window.link(0, -1, 7)
+    assert window.lanes[0].links == [(4, 7)]
+    for _ in range(3):
+        window.advance(0)
+    assert window.lanes[0].links == []
+
+
+def test_the_highest_one_never_falls() -> None:
+    window = Window(3, rounds_max=4)
+    window.note_one(7)
+    window.note_one(2)
+    assert window.highest_one == 7
