@@ -272,6 +272,7 @@ class Watcher:
         self._machines = machines
         self._source = random.Random(f"watcher {number} {options.seed}")
         self._due = False
+        self.settled = False  # stays where it is
         self.lane = self._source.randrange(options.nodes)
         self.next = self._source.choice((2, 2, 5, 40))
         self.stream = Stream(number, self.next)
@@ -279,7 +280,7 @@ class Watcher:
 
     def _wander(self) -> None:
         """Now and then a watcher connects elsewhere, though nothing broke."""
-        if self._source.random() < 0.3:
+        if not self.settled and self._source.random() < 0.3:
             self.lane = self._source.randrange(len(self._machines))
         self.notice(self.lane)
         self._events.after(0.2 + self._source.random(), self._wander)
@@ -294,6 +295,10 @@ class Watcher:
         if lane == self.lane:
             self._due = False
             self.lane = self._source.randrange(len(self._machines))
+
+    def settle(self, lane: int) -> None:
+        """The end of its wanderings."""
+        self.lane, self.settled = lane, True
 
     def _pull(self, lane: int) -> None:
         self._due = False

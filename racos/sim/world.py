@@ -135,7 +135,7 @@ class World:
             if machine.driver is None:
                 machine.start()
         for watcher in self.watchers:
-            watcher.lane = core[0]
+            watcher.settle(core[0])
 
     def _settle(self) -> None:
         """Progress (P-14): what is open is decided, new writes and reads work everywhere."""
