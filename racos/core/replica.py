@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from racos.core.agreement import Agreement, Patience
+from racos.core.effects import Chunk, Effects
 from racos.core.lanes import OwnLane
 from racos.core.messages import (
-    UNSURE,
     AppliedRecord,
     Ask,
     Beat,
@@ -26,7 +26,6 @@ from racos.core.messages import (
     PayRecord,
     Probe,
     ProbeReply,
-    Record,
     ReserveRecord,
     Skip,
     State,
@@ -37,6 +36,7 @@ from racos.core.peers import Peers
 from racos.core.quorum import Quorum
 from racos.core.reads import Barrier
 from racos.core.recovery import Recovered
+from racos.core.repeat import Repeater
 from racos.core.slot import Slot
 from racos.core.window import Window
 
@@ -60,28 +60,6 @@ class Settings(NamedTuple):
     patience: Patience = Patience()
 
 
-class Chunk(NamedTuple):
-    """Decided history: batches by position, everything else in [start, end) is null."""
-
-    start: int
-    end: int
-    batches: tuple[tuple[int, Payload], ...]
-    frontier: int  # the sender's
-
-
-class Effects(NamedTuple):
-    """Carry out in this order. `sends` may go at once; promises come by `persisted`."""
-
-    records: list[Record]
-    token: int
-    sends: list[tuple[int, Message]]  # (lane or ALL, message)
-    applied: list[tuple[int, Payload]]  # batches to apply now, in order
-    rejected: list[tuple[int, Payload]]  # own batches whose slot became null: propose them again
-    rebuilds: list[tuple[int, int]]  # (position, fragments): rebuild these and call `rebuilt`
-    serves: list[tuple[int, int]]  # (peer, position): send it a Chunk from there
-    reads: list[int]  # tickets whose read may be done now
-
-
 class Replica:
     def __init__(self, settings: Settings, now: float, recovered: Recovered | None = None) -> None:
         past = recovered or Recovered(settings.quorum.total)
@@ -103,6 +81,7 @@ class Replica:
             settings.patience,
             self._became_decided,
         )
+        self._repeater = Repeater(self.me, self.quorum, self.window, self.outbox)
         self.highest_round = -1  # highest round seen in use
         self._applied: list[tuple[int, Payload]] = []
         self._rejected: list[tuple[int, Payload]] = []
@@ -167,7 +146,7 @@ class Replica:
         """A connection to the peer stands: say again what it may have missed."""
         self.peers.heard(peer, self.now)
         self.outbox.send(peer, Beat(self.highest_round, self.window.frontier))
-        self._repeat_to(peer)
+        self._repeater.say_all(peer)
 
     def peer_down(self, peer: int) -> None:
         self.peers.became_down(peer)
@@ -397,43 +376,6 @@ class Replica:
             round_, lane = divmod(frontier, self.quorum.total)
             self._say_zero(lane, round_, min(self.highest_round, round_ + self._ahead))
 
-    def _repeat_to(self, peer: int, span: int = 1 << 62) -> None:
-        """Say again, to one replica, what is open from the frontier on."""
-        for lane in self.window.lanes:
-            for link in lane.proofs():
-                self.outbox.send(peer, link)
-        end = self.window.frontier + span
-        for position, slot in sorted(self.window.slots.items()):
-            if position < end:
-                self._repeat_slot(peer, slot)
-
-    def _repeat_slot(self, peer: int, slot: Slot) -> None:
-        lane, round_, payload = slot.lane, slot.round, slot.payload
-        if payload is not None and slot.decided != 0 and peer not in slot.held:
-            self._repeat_pay(peer, slot, payload)
-        if slot.decided is not None:
-            self.outbox.send(peer, Decide(lane, round_, round_, slot.decided))
-            return
-        bit = 1 << self.me
-        held = slot.held.get(self.me, 0)
-        for holder, fragments in slot.held.items():
-            if holder != peer and fragments:
-                self.outbox.send(peer, Hold(lane, round_, holder, fragments))
-        for number, phase in enumerate(slot.phases):
-            if phase.states & bit:
-                value = 1 if phase.ones & bit else 0
-                self.outbox.send(peer, State(lane, round_, round_, number, value, held))
-            if phase.votes & bit:
-                value = 1 if phase.vote_ones & bit else 0 if phase.vote_zeros & bit else UNSURE
-                self.outbox.send(peer, Vote(lane, round_, round_, number, value))
-
-    def _repeat_pay(self, peer: int, slot: Slot, payload: Payload) -> None:
-        """The batch once more; a coded one with the peer's share if this replica has it at hand."""
-        share = self.quorum.share(peer, max(1, slot.cover_width))
-        if payload.coded:
-            share &= sum(1 << index for index in payload.fragments)
-        self.outbox.send(peer, Pay(slot.lane, slot.round, slot.round - 1, payload, share))
-
     # -- messages --------------------------------------------------------------------------------
 
     def _became_decided(self, slot: Slot) -> None:
@@ -521,7 +463,7 @@ class Replica:
         if ask.position < self.window.frontier:
             self._serves.append((sender, ask.position))
         else:
-            self._repeat_to(sender, span=8 * self.quorum.total)
+            self._repeater.say_all(sender, span=8 * self.quorum.total)
 
     def _handle_probe(self, sender: int, probe: Probe) -> None:
         self.outbox.send(sender, ProbeReply(probe.number, self.window.highest_one))

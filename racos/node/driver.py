@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
 from racos.core.recovery import Recovered
-from racos.core.replica import Chunk, Effects, Replica, Settings
+from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
@@ -271,11 +272,13 @@ class Driver:
 
     def _carry_out(self, effects: Effects) -> None:
         self._send(effects.sends)
+        for position, payload in effects.applied:
+            self._decided(position, payload)
+        # Only now does the library know every batch below the frontier: a chunk made before would
+        # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
             chunk = self.library.chunk(position, self.replica.window.frontier)
             self._send_now(peer, chunk)
-        for position, payload in effects.applied:
-            self._decided(position, payload)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from racos.core.effects import Chunk
 from racos.core.messages import Payload, PayRecord
 from racos.core.quorum import bits
-from racos.core.replica import Chunk
 from racos.storage.log import Log, Place
 
 CHUNK_BYTES_MAX = 4 << 20

@@ -195,7 +195,7 @@ class Node:
             return
         try:
             self.driver.flushed(batch)
-        except Exception as error:
+        except Exception as error:  # goes on in _fatal: the process ends
             self._fail(error)
         self._turn()
 
@@ -206,7 +206,7 @@ class Node:
             self.driver.on_frame(lane, header, blobs)
         except WireError as error:
             log.warning("peer.bad_frame lane=%d: %s", lane, error)
-        except Exception as error:
+        except Exception as error:  # goes on in _fatal: the process ends
             self._fail(error)
         self._schedule()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from racos.core.effects import Chunk
 from racos.core.messages import (
     Ask,
     Beat,
@@ -26,7 +27,6 @@ from racos.core.messages import (
     Vote,
 )
 from racos.core.quorum import bits
-from racos.core.replica import Chunk
 from racos.pb import peer_pb2 as pb
 
 

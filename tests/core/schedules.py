@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from racos.core.effects import Chunk
 from racos.core.messages import Message
-from racos.core.replica import Chunk
 from tests.core.world import World
 
 

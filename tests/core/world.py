@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable
 
 from racos.core.agreement import Patience
+from racos.core.effects import Chunk, Effects
 from racos.core.messages import (
     Hold,
     Message,
@@ -25,7 +26,7 @@ from racos.core.messages import (
 from racos.core.outbox import ALL
 from racos.core.quorum import Quorum, bits
 from racos.core.recovery import Recovered
-from racos.core.replica import Chunk, Effects, Replica, Settings
+from racos.core.replica import Replica, Settings
 
 SECRET = b"world"
 

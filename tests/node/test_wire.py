@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from racos.core.effects import Chunk
 from racos.core.messages import (
     UNSURE,
     Ask,
@@ -18,7 +19,6 @@ from racos.core.messages import (
     State,
     Vote,
 )
-from racos.core.replica import Chunk
 from racos.node.wire import (
     FragmentReply,
     FragmentRequest,

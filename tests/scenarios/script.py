@@ -25,8 +25,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from racos.core.effects import Chunk
 from racos.core.messages import Message
-from racos.core.replica import Chunk
 from tests.scenarios.stage import Stage
 from tests.scenarios.wording import message_text, record_text
 

@@ -6,9 +6,10 @@ the longest chain of messages and syncs that led to it, since the command `count
 
 from __future__ import annotations
 
+from racos.core.effects import Chunk, Effects
 from racos.core.messages import Beat, Message
 from racos.core.outbox import ALL
-from racos.core.replica import Chunk, Effects, Replica, Settings
+from racos.core.replica import Replica, Settings
 from tests.core.world import SECRET, Node, World
 from tests.scenarios.wording import (
     decision_text,

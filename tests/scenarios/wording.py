@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from racos.core.effects import Chunk
 from racos.core.messages import (
     UNSURE,
     Ask,
@@ -22,7 +23,6 @@ from racos.core.messages import (
     VoteRecord,
 )
 from racos.core.quorum import bits
-from racos.core.replica import Chunk
 from racos.core.slot import Slot
 
 _VALUES = {0: "0", 1: "1", UNSURE: "?"}
