@@ -22,7 +22,7 @@ from racos.sim.violation import Violation
 from racos.storage.log import Appended, Batch, Log, LogError, Replayed
 
 TIMER_SECONDS = 0.01  # of the node's own clock, as in production
-TURN_SECONDS = 0.00002  # from an input to the turn that handles it: what comes between is joined
+TURN_SECONDS = 0.0001  # from an input to the turn that handles it: what comes between is joined
 SECRET = b"simulated"
 
 

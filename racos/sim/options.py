@@ -38,6 +38,7 @@ class Options:
     faults_max: int = 1  # f
     data: int = 2  # k
     seconds: float = 4.0  # of the phase in which anything may fail
+    calls: int = 1000  # the phase ends earlier after so many
     faults: tuple[str, ...] = ()
     fault_every: float = 0.5  # mean time between two faults of one class
     clients: int = 5
@@ -92,6 +93,7 @@ def draw(seed: int) -> Options:
         seconds=source.choice((2.0, 4.0, 6.0)),
         faults=faults,
         fault_every=source.choice((0.2, 0.5, 1.0, 2.0)),
+        calls=source.choice((300, 1000)),
         clients=source.randint(2, 8),
         watchers=source.randint(1, 4),
         think=source.choice((0.002, 0.01, 0.03, 0.1)),

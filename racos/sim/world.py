@@ -99,11 +99,15 @@ class World:
         for machine in self.machines:
             machine.start()
         self.events.after(_LOOK_SECONDS, self._look)
-        self._run_until(self.options.seconds)
+        while self.events.now < self.options.seconds and self._calls_left():
+            self._run_until(self.events.now + 0.1)
         self._heal()
         self._settle()
         self._judge()
         return self._sum_up()
+
+    def _calls_left(self) -> bool:
+        return len(self.record.calls) < self.options.calls
 
     def _run_until(self, end: float) -> None:
         step = self.events.step
