@@ -43,8 +43,7 @@ class Adversary:
         """The first time; a repeated batch comes through."""
         kept = self._source.random() < _OFTEN
         extra = self._suspect * (1 + self._source.random()) if kept else 0.0
-        first = self._kept.setdefault((receiver, pay.lane, pay.round), extra)
-        return first
+        return self._kept.setdefault((receiver, pay.lane, pay.round), extra)
 
     def _mix_states(self, receiver: int, state: State) -> float:
         name = receiver, state.lane, state.first, state.phase

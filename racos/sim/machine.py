@@ -6,9 +6,10 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from racos.core.effects import Effects
 from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
-from racos.core.replica import Effects, Settings
+from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.node.batcher import Limits
 from racos.node.driver import Driver
@@ -128,6 +129,7 @@ class Machine:
             cluster_id=9,
             segment_bytes=self.options.segment_bytes,
         )
+        assert isinstance(log, TappedLog)
         log.lane, log.observer = self.lane, self._observer
         options = self.options
         driver = Driver(

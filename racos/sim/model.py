@@ -26,7 +26,6 @@ from racos.mvcc.command import (
     Range,
     RangeResult,
     Result,
-    Txn,
     TxnResult,
 )
 
@@ -150,5 +149,3 @@ def _inside(key: bytes, start: bytes, end: bytes) -> bool:
     if not end:
         return key == start
     return start <= key and (end == b"\0" or key < end)
-
-

@@ -144,9 +144,9 @@ class Network:
 
     def _connect_all(self) -> None:
         for a, b in self._epochs:
-            if (a, b) not in self.connected and self._ready(a) and self._ready(b):
-                if not (self._links[a, b].blocked or self._links[b, a].blocked):
-                    self._connect(a, b)
+            dead = self._links[a, b].blocked or self._links[b, a].blocked
+            if (a, b) not in self.connected and self._ready(a) and self._ready(b) and not dead:
+                self._connect(a, b)
         self._events.after(_CONNECT_SECONDS, self._connect_all)
 
     def _connect(self, a: int, b: int) -> None:
@@ -180,7 +180,11 @@ class Network:
             if other == lane:
                 continue
             if power:
-                back = self.options.delay * self._source.choice((0.0, 1.0, 3.0)) * self._source.random()
+                back = (
+                    self.options.delay
+                    * self._source.choice((0.0, 1.0, 3.0))
+                    * self._source.random()
+                )
                 self._links[lane, other].cut_from = self._events.now - back
             if pair in self.connected:
                 self.connected.remove(pair)

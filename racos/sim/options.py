@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+Setting: TypeAlias = int | float | tuple[str, ...]
 
 FAULTS = (
     "loss",  # frames vanish, connections stay
@@ -64,14 +67,22 @@ class Options:
         return fault in self.faults
 
     def text(self) -> str:
-        """What differs from the defaults, as `--set` takes it."""
-        parts = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "seed" and value != field.default:
-                shown = "+".join(value) or "none" if isinstance(value, tuple) else f"{value:.6g}"
-                parts.append(f"{field.name}={shown}")
-        return ",".join(parts)
+        """All that differs from the defaults, for the eye."""
+        return _differences(self, Options(self.seed))
+
+    def settings(self) -> str:
+        """What differs from the seed's own options, as `--set` takes it."""
+        return _differences(self, draw(self.seed))
+
+
+def _differences(options: Options, usual: Options) -> str:
+    parts = []
+    for name in Options.__slots__:
+        value = getattr(options, name)
+        if value != getattr(usual, name):
+            shown = "+".join(value) or "none" if isinstance(value, tuple) else f"{value:.9g}"
+            parts.append(f"{name}={shown}")
+    return ",".join(parts)
 
 
 SHAPES = ((1, 0), (2, 0), (3, 1), (3, 1), (3, 1), (4, 1), (5, 2), (5, 2), (5, 1), (7, 3))
@@ -118,11 +129,17 @@ def changed(options: Options, text: str) -> Options:
         name, equals, value = part.partition("=")
         if not equals or name not in Options.__slots__:
             raise ValueError(f"no option {part!r}; there are {', '.join(Options.__slots__)}")
-        options = replace(options, **{name: _parsed(name, value)})
+        options = with_option(options, name, _parsed(name, value))
     return options
 
 
-def _parsed(name: str, value: str) -> int | float | tuple[str, ...]:
+def with_option(options: Options, name: str, value: Setting) -> Options:
+    """The options with one of them changed."""
+    changes: dict[str, Any] = {name: value}
+    return replace(options, **changes)
+
+
+def _parsed(name: str, value: str) -> Setting:
     if name == "faults":
         wanted = tuple(filter(None, value.replace("none", "").split("+")))
         unknown = [fault for fault in wanted if fault not in FAULTS]

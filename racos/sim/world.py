@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from racos.core.effects import Effects
 from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
-from racos.core.replica import Effects
 from racos.mvcc.command import Command, Range
 from racos.node import batch as batches
 from racos.sim.checks.agreement import Agreement
@@ -72,6 +72,7 @@ class World:
         self.outcomes = Outcomes(options.seed)
         self._source = random.Random(f"world {options.seed}")
         self._core: tuple[int, ...] | None = None  # the nodes that are well, once healed
+        self._finals: list[FinalClient] = []  # one for each of them
         self._settled_counts: Counter[str] = Counter()
         self.machines = [
             Machine(options, lane, self.quorum, self.events, self) for lane in range(options.nodes)
@@ -146,7 +147,7 @@ class World:
         begun = self.events.now
         end = begun + self.options.live_within
         assert self._core is not None
-        finals = [self._final_client(lane) for lane in self._core]
+        finals = self._finals = [self._final_client(lane) for lane in self._core]
         waiting = ["everything"]
         while waiting:
             if self.events.now >= end:
@@ -332,9 +333,13 @@ class World:
         self.outcomes.deaths += 1
         self.durability.died(lane)
         self.network.died(lane, power=power)
-        for party in (*self.clients, *self.watchers):
-            party.lost(lane)
-        self._restart_in(lane, self._source.choice((0.01, 0.1, 1.0)) * (0.5 + self._source.random()))
+        for client in (*self.clients, *self._finals):
+            client.lost(lane)
+        for watcher in self.watchers:
+            watcher.lost(lane)
+        self._restart_in(
+            lane, self._source.choice((0.01, 0.1, 1.0)) * (0.5 + self._source.random())
+        )
 
     def applied(self, lane: int, first: int, last: int) -> None:
         del first
@@ -345,9 +350,7 @@ class World:
         if driver is not None and self._source.random() < _DIGEST_SHARE:
             self.digests.look(lane, driver)
 
-    def transmit(
-        self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]
-    ) -> bool:
+    def transmit(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
         return self.network.send(sender, receiver, header, blobs)
 
 

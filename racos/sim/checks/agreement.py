@@ -79,7 +79,9 @@ class Agreement:
             if value != UNSURE and self._cast.setdefault((position, phase), value) != value:
                 raise Violation("P-3", f"votes for 0 and 1 in phase {phase} of slot {position}")
 
-    def wrote(self, lane: int, records: Sequence[Record], applied: Sequence[tuple[int, Payload]]) -> None:
+    def wrote(
+        self, lane: int, records: Sequence[Record], applied: Sequence[tuple[int, Payload]]
+    ) -> None:
         """A replica's turn handed these records to its log and these batches to its store."""
         for record in records:
             if isinstance(record, PayRecord) and record.lane == lane:

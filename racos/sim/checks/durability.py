@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 from zlib import crc32
 
@@ -66,7 +67,9 @@ class Durability:
 
     # -- what the node does ----------------------------------------------------------------------
 
-    def appended(self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+    def appended(
+        self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]
+    ) -> None:
         """The log took a record."""
         shelf = self.shelves[lane]
         shelf.prints[sequence] = Print(kind, crc32(header), tuple(map(len, blobs)))
@@ -154,8 +157,20 @@ class Durability:
             return
         self._covered.add(position)
         held = [shelf.held[position] for shelf in self.shelves if position in shelf.held]
-        if not self.quorum.cover(held, coded=payload.coded):
+        if not self._survives(held, payload.coded):
             shown = [bin(mask) for mask in held]
             raise Violation(
                 "P-7", f"n{lane} applies slot {position}, but f losses destroy it: holders {shown}"
             )
+
+    def _survives(self, held: Sequence[int], coded: bool) -> bool:
+        """By counting, not by the production code's cover()."""
+        losses = self.quorum.faults
+        need = self.quorum.data if coded else 0
+        for kept in combinations(held, max(0, len(held) - losses)):
+            fragments = {
+                index for mask in kept for index in range(mask.bit_length()) if mask >> index & 1
+            }
+            if not kept or len(fragments) < need:
+                return False
+        return True

@@ -54,7 +54,9 @@ class Bounds:
         queued = driver.log.queued_bytes
         self._check(lane, "log queue bytes", queued, (64 << 20) + _LOG_QUEUE_SLACK_BYTES)
         self._check(lane, "unsynced tokens", len(driver._tokens), 20_000)
-        self._check(lane, "chain links", max(map(len, (x.links for x in replica.window.lanes))), 1000)
+        self._check(
+            lane, "chain links", max(map(len, (x.links for x in replica.window.lanes))), 1000
+        )
 
     def _check(self, lane: int, what: str, size: int, limit: int) -> None:
         if size > self.highest.get(what, -1):

@@ -29,8 +29,8 @@ class Watches:
     After `Compacted` a watcher goes on at the compaction revision: only then may revisions be
     missing, and the events of that revision may lack their previous values.
 
-    Not verified: how soon events come, and the shim's own buffering and fragmenting (it has tests of
-    its own; this is the history under it).
+    Not verified: how soon events come, and the shim's own buffering and fragmenting (it has tests
+    of its own; this is the history under it).
     """
 
     def __init__(self, model: Model, digests: dict[bytes, int]) -> None:
