@@ -47,7 +47,11 @@ def run(argv: Sequence[str]) -> int:
         app(list(argv), prog_name="racos")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except (ClusterError, NotFound, OSError) as error:
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"racos: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except (ClusterError, NotFound) as error:
         print(f"racos: {error}", file=sys.stderr)
         return 1
     return 0
@@ -128,7 +132,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
 @cluster_app.command()
 def kill(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Kill nodes at once (SIGKILL)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         pid = cluster.pid(name)
         cluster.kill(name)
@@ -138,7 +142,7 @@ def kill(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
 @cluster_app.command()
 def pause(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Freeze nodes (SIGSTOP)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         cluster.pause(name)
         print(f"{name} paused (pid {cluster.pid(name)})")
@@ -147,7 +151,7 @@ def pause(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
 @cluster_app.command()
 def resume(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Let frozen nodes go on (SIGCONT)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         cluster.resume(name)
         print(f"{name} resumed (pid {cluster.pid(name)})")
@@ -160,7 +164,7 @@ def start(
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = READY_TIMEOUT,
 ) -> None:
     """Start stopped nodes and wait until they serve (which needs a majority of nodes)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         cluster.start(name)
     cluster.wait_ready(
@@ -196,6 +200,14 @@ def demo(data_dir: DataDir = _DEFAULT_DIR) -> None:
     from cluster.demo import demonstrate
 
     demonstrate(LocalCluster.open(data_dir))
+
+
+def _open(data_dir: Path, names: Sequence[str]) -> LocalCluster:
+    """The cluster, if it has all these nodes: a wrong name must not be found half way."""
+    cluster = LocalCluster.open(data_dir)
+    for name in names:
+        cluster.state(name)
+    return cluster
 
 
 def _prepare(
