@@ -15,10 +15,6 @@ def main() -> int:
         from cluster.serve import serve
 
         return serve(argv[1:], os.environ, program="racos serve", version=f"racos {__version__}")
-    if argv[:1] == ["sim"]:
-        from racos.sim.cli import run as simulate
-
-        return simulate(argv[1:])
     from cluster.commands import run
 
     return run(argv)

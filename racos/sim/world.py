@@ -217,7 +217,6 @@ class World:
         outcomes = self.outcomes
         outcomes.virtual_seconds = self.events.now
         outcomes.frames = self.network.frames
-        outcomes.messages = self.agreement.messages
         outcomes.calls = len(self.record.calls)
         outcomes.acknowledged = sum(c.outcome is Outcome.OK for c in self.record.calls)
         outcomes.unknown = sum(c.outcome is Outcome.UNKNOWN for c in self.record.calls)
@@ -280,6 +279,7 @@ class World:
     def received(self, lane: int, sender: int, message: Message) -> None:
         if self.trace.lines:
             self._say(f"n{lane} < n{sender} {_shown(message)}")
+        self.outcomes.messages += sender != lane
         self.agreement.received(sender, message)
         self.durability.received(sender, message)
 

@@ -38,7 +38,6 @@ class Agreement:
         self.applied: dict[int, bytes] = {}  # position -> descriptor
         self.decided_upto = 0  # everything below was applied by some replica
         self.phases: dict[int, int] = {}  # position -> highest phase someone spoke in, plus one
-        self.messages = 0
         self._proposed: dict[int, bytes] = {}
         self._decided: dict[int, int] = {}
         self._states: dict[tuple[int, int, int], int] = {}
@@ -47,7 +46,6 @@ class Agreement:
 
     def received(self, sender: int, message: Message) -> None:
         """A message reached a replica (from itself, too: its own promises count when durable)."""
-        self.messages += 1
         if isinstance(message, State):
             self._received_state(sender, message)
         elif isinstance(message, Vote):
