@@ -163,6 +163,7 @@ class Network:
         pair = _pair(a, b)
         if pair in self.connected:
             self.connected.remove(pair)
+            self._epochs[pair] += 1
             self._drop_held(a, b)
             self._down(a, b)
             self._down(b, a)

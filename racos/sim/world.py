@@ -197,7 +197,7 @@ class World:
         for lane in self._core:
             driver = self.machines[lane].driver
             assert driver is not None
-            self.digests.look(lane, driver)
+            self.digests.look(lane, driver.store)
             for watcher in self.watchers:
                 if watcher.lane == lane:
                     watcher.pull(lane, driver)
@@ -348,7 +348,7 @@ class World:
             watcher.notice(lane)
         driver = self.machines[lane].driver
         if driver is not None and self._source.random() < _DIGEST_SHARE:
-            self.digests.look(lane, driver)
+            self.digests.look(lane, driver.store)
 
     def transmit(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
         return self.network.send(sender, receiver, header, blobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from racos.mvcc.store import Store
 from racos.node.driver import Driver
 from racos.sim.violation import Violation
 
@@ -19,8 +20,7 @@ class Digests:
         self.compared = 0
         self._known: dict[tuple[int, int], tuple[bytes, int]] = {}
 
-    def look(self, lane: int, driver: Driver) -> None:
-        store = driver.store
+    def look(self, lane: int, store: Store) -> None:
         state = store.revision, store.compact_revision
         digest = store.state_digest()
         known, by = self._known.setdefault(state, (digest, lane))
