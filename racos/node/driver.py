@@ -111,6 +111,7 @@ class Driver:
         self._lazy_since: float | None = None
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
+        self.values.now = clock()
         self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
         self.applier.run()
@@ -365,7 +366,8 @@ class Driver:
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
     ) -> None:
-        absent = self.replica.peers.absent(self._clock())
+        # A replay may need values, too; nobody is connected then, and there is no replica yet.
+        absent = self.replica.peers.absent(self._clock()) if self.connected else 0
         self.values.load_all(values, done, absent)
 
     def _rebuild(self, position: int, mask: int) -> None:
