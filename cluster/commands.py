@@ -65,6 +65,14 @@ def serve_command() -> None:
     raise ClusterError("serve must be the first word: racos serve [flags]")
 
 
+@app.command("sim", context_settings=_PASS_ON, add_help_option=False)
+def sim_command(context: typer.Context) -> None:
+    """Run simulated clusters under faults, one per seed (`racos sim --help`)."""
+    from racos.sim.cli import run as simulate
+
+    raise typer.Exit(simulate(context.args))
+
+
 @app.command("bench", context_settings=_PASS_ON, add_help_option=False)
 def bench_command(context: typer.Context) -> None:
     """Compare throughput and latency with stock etcd (`racos bench --help`)."""

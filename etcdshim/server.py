@@ -32,6 +32,7 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
+from racos.mvcc.lease import LeaseInfo
 from racos.node.config import ConfigError, NodeConfig
 from racos.node.identity import identify
 from racos.node.memory import keep_large_buffers
@@ -58,6 +59,10 @@ class NodeBackend:
         self.propose: Callable[[Command], asyncio.Future[Result]] = node.propose
         self.barrier: Callable[[], asyncio.Future[None]] = node.barrier
         self.range: Callable[[Range], RangeResult] = node.range
+        self.keep_alive: Callable[[int], asyncio.Future[int]] = node.keep_alive
+        self.lease: Callable[[int], LeaseInfo | None] = node.lease
+        self.leases: Callable[[], Sequence[int]] = node.leases
+        self.new_lease_id: Callable[[], int] = node.new_lease_id
         self.cached: Callable[[CodedValue], bytes | None] = node.cached
 
     @property
