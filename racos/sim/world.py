@@ -55,6 +55,7 @@ class Outcomes:
     settled_after: float = 0.0
     trace: str = ""
     phases: Counter[int] = field(default_factory=Counter)  # slots by phases
+    contested: Counter[int] = field(default_factory=Counter)  # likewise, if someone said 0, one 1
     counts: Counter[str] = field(default_factory=Counter)  # transitions taken, faults struck
 
 
@@ -222,6 +223,7 @@ class World:
         outcomes.unknown = sum(c.outcome is Outcome.UNKNOWN for c in self.record.calls)
         outcomes.batches = len(self.agreement.applied)
         outcomes.phases = Counter(self.agreement.phases.values())
+        outcomes.contested = Counter(self.agreement.contested())
         for machine in self.machines:
             self._count_life(machine)
         outcomes.counts = self._settled_counts
