@@ -26,6 +26,7 @@ from racos.mvcc.command import (
     Range,
     RangeResult,
     Result,
+    Txn,
     TxnResult,
 )
 
@@ -49,6 +50,7 @@ class Model:
     def apply(self, command: Command) -> Result | Refused:
         if isinstance(command, Compact):
             return self._compact(command.revision)
+        assert isinstance(command, Put | DeleteRange | Txn), "the clients ask nothing else"
         before = self.revision
         self._changes: list[Event] = []
         result = self._run(command)
