@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from itertools import combinations
 
 import pytest
 
-from racos.core.messages import Buffer
+from racos.core.messages import Buffer, PayRecord
 from racos.mvcc.command import CodedValue, Put, Range
+from racos.node import records
 from racos.node.batch import BatchEncoder
 from racos.node.healer import Healing
+from racos.node.library import Library
+from racos.storage.log import Log
+from racos.storage.memdisk import MemDisk
 from tests.node.cluster import Cluster
 
 SHAPES = [(3, 1, 2), (5, 2, 3), (4, 1, 3), (3, 1, 1)]
@@ -157,11 +162,42 @@ def test_after_the_power_loss_of_all_pruning_waits_for_everyone_again() -> None:
     assert_readable(cluster, range(0, 3 + WRITES, 5))
 
 
+def test_what_a_replica_says_it_holds_its_disk_holds_at_that_moment() -> None:
+    cluster = Cluster(3, 1, 2)
+    cluster.crash(1)
+    write(cluster, 0, 12)
+    claims: list[int] = []
+    holdings = cluster.start(1).healer.holdings
+    while not is_clean(cluster):
+        cluster.step()
+        cluster.now += 0.001
+        if claims[-1:] != [holdings.whole]:
+            claims.append(holdings.whole)
+            disk = copy.deepcopy(cluster.disks[1])
+            disk.crash()
+            held = fragments_on(disk)
+            coded = [position for position in held if position < claims[-1]]
+            assert all(held[position] & 1 << 1 for position in coded)
+    assert len(claims) > 2
+    assert claims[-1] > 30
+
+
+def fragments_on(disk: MemDisk) -> dict[int, int]:
+    """Bit sets of the fragments that the log on a disk has, by position."""
+    log = Log.open(disk, member_id=2, cluster_id=9)
+    library = Library(log, 3)
+    positions = []
+    for entry in log.replay():
+        record, values = records.decode(entry.kind, entry.header)
+        if isinstance(record, PayRecord):
+            positions.append(library.add(record, entry.blob_places, values))
+    return {position: library.held(position) for position in positions}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_while_it_heals_a_node_goes_on_where_its_log_ends(seed: int) -> None:
     source = random.Random(seed)
     cluster = with_one_behind((3, 1, 2))
-    cluster.disks[1]._random = source
     for _ in range(4):
         healer = cluster.driver(1).healer
         healer.limits = Healing(bytes_per_second=SIZE * 100, batch_bytes_min=0)
