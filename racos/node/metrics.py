@@ -20,6 +20,7 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         figures = self._node.statistics()
+        fragments = figures.fragments
         leader = self._node.leader()
         gauges = {
             "etcd_server_has_leader": ("Whether a quorum answers.", int(leader != 0)),
@@ -38,6 +39,18 @@ class NodeCollector(Collector):
                 figures.compact_revision,
             ),
             "racos_peers_connected": ("Peers this member is connected to.", figures.connected),
+            "racos_fragments_missing": (
+                "Batches of large values without this member's own fragment.",
+                fragments.missing,
+            ),
+            "racos_fragments_surplus": (
+                "Batches of large values with more than this member's own fragment.",
+                fragments.surplus,
+            ),
+            "racos_fragments_corrupt": (
+                "Missing ones that cannot be healed: their values are not what was agreed on.",
+                len(fragments.corrupt),
+            ),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value)
@@ -47,6 +60,17 @@ class NodeCollector(Collector):
             "racos_commands_applied": ("Commands applied.", figures.applied_commands),
             "racos_log_syncs": ("Group commits of the log.", figures.synced_batches),
             "racos_log_written_bytes": ("Bytes of records written.", figures.written_bytes),
+            "racos_fragments_healed": ("Missing ones that came back.", fragments.healed),
+            "racos_fragments_healed_bytes": (
+                "Bytes of own fragments written anew.",
+                fragments.healed_bytes,
+            ),
+            "racos_fragments_heal_failures": ("Attempts that failed.", fragments.failed),
+            "racos_fragments_pruned": ("Surplus fragments dropped.", fragments.pruned),
+            "racos_fragments_pruned_bytes": (
+                "Bytes of surplus fragments dropped.",
+                fragments.pruned_bytes,
+            ),
         }
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(name, text, value)

@@ -9,8 +9,8 @@ from itertools import combinations
 import pytest
 
 from racos.core.messages import Buffer, PayRecord
-from racos.mvcc.command import CodedValue, Put, Range
 from racos.core.recovery import Recovered
+from racos.mvcc.command import CodedValue, Put, Range
 from racos.node import records
 from racos.node.batch import BatchEncoder
 from racos.node.healer import Healing
