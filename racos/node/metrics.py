@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from racos.node.healer import HealerStatistics
 from racos.node.node import Node
 
 
@@ -20,7 +21,6 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         figures = self._node.statistics()
-        fragments = figures.fragments
         leader = self._node.leader()
         gauges = {
             "etcd_server_has_leader": ("Whether a quorum answers.", int(leader != 0)),
@@ -39,18 +39,6 @@ class NodeCollector(Collector):
                 figures.compact_revision,
             ),
             "racos_peers_connected": ("Peers this member is connected to.", figures.connected),
-            "racos_fragments_missing": (
-                "Batches of large values without this member's own fragment.",
-                fragments.missing,
-            ),
-            "racos_fragments_surplus": (
-                "Batches of large values with more than this member's own fragment.",
-                fragments.surplus,
-            ),
-            "racos_fragments_corrupt": (
-                "Missing ones that cannot be healed: their values are not what was agreed on.",
-                len(fragments.corrupt),
-            ),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value)
@@ -60,17 +48,6 @@ class NodeCollector(Collector):
             "racos_commands_applied": ("Commands applied.", figures.applied_commands),
             "racos_log_syncs": ("Group commits of the log.", figures.synced_batches),
             "racos_log_written_bytes": ("Bytes of records written.", figures.written_bytes),
-            "racos_fragments_healed": ("Missing ones that came back.", fragments.healed),
-            "racos_fragments_healed_bytes": (
-                "Bytes of own fragments written anew.",
-                fragments.healed_bytes,
-            ),
-            "racos_fragments_heal_failures": ("Attempts that failed.", fragments.failed),
-            "racos_fragments_pruned": ("Surplus fragments dropped.", fragments.pruned),
-            "racos_fragments_pruned_bytes": (
-                "Bytes of surplus fragments dropped.",
-                fragments.pruned_bytes,
-            ),
         }
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(name, text, value)
@@ -80,6 +57,30 @@ class NodeCollector(Collector):
         for kind, count in figures.decisions.items():
             decisions.add_metric([kind], count)
         yield decisions
+        yield from _of_fragments(figures.fragments)
+
+
+def _of_fragments(figures: HealerStatistics) -> Iterator[Metric]:
+    """Of batches with large values: what each member holds of them."""
+    gauges = {
+        "missing": ("Batches without this member's own fragment.", figures.missing),
+        "surplus": ("Batches with more than this member's own fragment.", figures.surplus),
+        "corrupt": (
+            "Missing ones that cannot be healed: their values are not what was agreed on.",
+            len(figures.corrupt),
+        ),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"racos_fragments_{name}", text, value)
+    counters = {
+        "healed": ("Missing ones that came back.", figures.healed),
+        "healed_bytes": ("Bytes of own fragments written anew.", figures.healed_bytes),
+        "heal_failures": ("Attempts that failed.", figures.failed),
+        "pruned": ("Surplus fragments dropped.", figures.pruned),
+        "pruned_bytes": ("Bytes of surplus fragments dropped.", figures.pruned_bytes),
+    }
+    for name, (text, value) in counters.items():
+        yield CounterMetricFamily(f"racos_fragments_{name}", text, value)
 
 
 class Metrics:
