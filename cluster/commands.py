@@ -47,7 +47,11 @@ def run(argv: Sequence[str]) -> int:
         app(list(argv), prog_name="racos")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except (ClusterError, NotFound, OSError) as error:
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"racos: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except (ClusterError, NotFound) as error:
         print(f"racos: {error}", file=sys.stderr)
         return 1
     return 0
@@ -59,6 +63,14 @@ def serve_command() -> None:
     # The entry point takes `racos serve` before it comes here, so that a node starts lean; this
     # line is for the list of commands.
     raise ClusterError("serve must be the first word: racos serve [flags]")
+
+
+@app.command("sim", context_settings=_PASS_ON, add_help_option=False)
+def sim_command(context: typer.Context) -> None:
+    """Run simulated clusters under faults, one per seed (`racos sim --help`)."""
+    from racos.sim.cli import run as simulate
+
+    raise typer.Exit(simulate(context.args))
 
 
 @app.command("bench", context_settings=_PASS_ON, add_help_option=False)
@@ -132,7 +144,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
 @cluster_app.command()
 def kill(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Kill nodes at once (SIGKILL)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         pid = cluster.pid(name)
         cluster.kill(name)
@@ -142,7 +154,7 @@ def kill(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
 @cluster_app.command()
 def pause(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Freeze nodes (SIGSTOP)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         cluster.pause(name)
         print(f"{name} paused (pid {cluster.pid(name)})")
@@ -151,7 +163,7 @@ def pause(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
 @cluster_app.command()
 def resume(names: Names, data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Let frozen nodes go on (SIGCONT)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         cluster.resume(name)
         print(f"{name} resumed (pid {cluster.pid(name)})")
@@ -164,7 +176,7 @@ def start(
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = READY_TIMEOUT,
 ) -> None:
     """Start stopped nodes and wait until they serve (which needs a majority of nodes)."""
-    cluster = LocalCluster.open(data_dir)
+    cluster = _open(data_dir, names)
     for name in names:
         cluster.start(name)
     cluster.wait_ready(
@@ -200,6 +212,14 @@ def demo(data_dir: DataDir = _DEFAULT_DIR) -> None:
     from cluster.demo import demonstrate
 
     demonstrate(LocalCluster.open(data_dir))
+
+
+def _open(data_dir: Path, names: Sequence[str]) -> LocalCluster:
+    """The cluster, if it has all these nodes: a wrong name must not be found half way."""
+    cluster = LocalCluster.open(data_dir)
+    for name in names:
+        cluster.state(name)
+    return cluster
 
 
 def _prepare(

@@ -8,6 +8,7 @@ import os
 import secrets
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -145,11 +146,14 @@ def _expect(holds: bool, otherwise: str) -> None:
 
 
 def _farewell(cluster: Supervisor) -> None:
-    where = f"--data-dir {shlex.quote(str(cluster.directory))}"
-    racos = shlex.quote(str(Path(sys.executable).with_name("racos")))
     print("\n# Go on with etcdctl:")
+    programs = Path(sys.executable).parent
+    if shutil.which("racos") is None or shutil.which("etcdctl") is None:
+        print(f"export PATH={shlex.quote(str(programs))}:$PATH")
     print(f"export ETCDCTL_ENDPOINTS={','.join(cluster.endpoints())}")
+    print("etcdctl put greeting hello")
     print("# Look, break, repair, stop:")
+    where = f"--data-dir {shlex.quote(str(cluster.directory))}"
     name = cluster.names[-1]
     for words in ("status", f"kill {name}", f"start {name}", "down"):
-        print(f"{racos} cluster {words} {where}")
+        print(f"racos cluster {words} {where}")

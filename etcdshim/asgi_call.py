@@ -76,6 +76,10 @@ class Call:
         self.departures: Receive | None = None  # set once a unary request was read
         self.watcher: asyncio.Task[None] | None = None  # waits for the client's departure
 
+    def header(self, name: bytes) -> bytes | None:
+        """One request header, its name in lower case: what `metadata` has, without decoding all."""
+        return self._headers.get(name)
+
     @property
     def metadata(self) -> Mapping[str, str]:
         """Request headers, names in lower case; the first value where a name is repeated.

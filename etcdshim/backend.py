@@ -27,6 +27,7 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
+from racos.mvcc.lease import LeaseInfo
 
 __all__ = [
     "Backend",
@@ -83,6 +84,19 @@ class Backend(Protocol):
 
     def barrier(self) -> asyncio.Future[None]:
         """Resolves when every write acknowledged anywhere before this call is applied here."""
+
+    def keep_alive(self, id_: int) -> asyncio.Future[int]:
+        """Renew a lease; resolves with its TTL in seconds, 0 if there is no such lease (or it is
+        over, once it has ended). Counted from this call the lease has its whole TTL."""
+
+    def lease(self, id_: int) -> LeaseInfo | None:
+        """A lease as it stands here, at once; None if there is none."""
+
+    def leases(self) -> Sequence[int]:
+        """The ids of all leases here, the one that ends first in front."""
+
+    def new_lease_id(self) -> int:
+        """A random positive id that no lease has here."""
 
     def range(self, request: Range) -> RangeResult:
         """Local read at once. Raises Compacted or FutureRevision."""

@@ -9,7 +9,14 @@ from enum import Enum, IntEnum
 
 from etcdshim.asgi import GrpcError
 from etcdshim.backend import Corrupt, TooManyRequests, Unavailable
-from racos.mvcc.errors import Compacted, FutureRevision, KeyNotFound, LeaseNotFound, StoreError
+from racos.mvcc.errors import (
+    Compacted,
+    FutureRevision,
+    KeyNotFound,
+    LeaseExists,
+    LeaseNotFound,
+    StoreError,
+)
 
 
 class Code(IntEnum):
@@ -20,6 +27,7 @@ class Code(IntEnum):
     INVALID_ARGUMENT = 3
     NOT_FOUND = 5
     RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
     OUT_OF_RANGE = 11
     UNIMPLEMENTED = 12
     UNAVAILABLE = 14
@@ -40,6 +48,8 @@ class Refusal(Enum):
     INVALID_CLIENT_VERSION = (Code.INVALID_ARGUMENT, "etcdserver: invalid client api version")
     REQUEST_TOO_LARGE = (Code.INVALID_ARGUMENT, "etcdserver: request is too large")
     LEASE_NOT_FOUND = (Code.NOT_FOUND, "etcdserver: requested lease not found")
+    LEASE_EXISTS = (Code.FAILED_PRECONDITION, "etcdserver: lease already exists")
+    LEASE_TTL_TOO_LARGE = (Code.OUT_OF_RANGE, "etcdserver: too large lease TTL")
     COMPACTED = (Code.OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted")
     FUTURE_REVISION = (
         Code.OUT_OF_RANGE,
@@ -63,6 +73,7 @@ WATCH_EMPTY_RANGE = "mvcc: watcher range is empty"
 _STORE_REFUSALS: dict[type[StoreError], Refusal] = {
     KeyNotFound: Refusal.KEY_NOT_FOUND,
     LeaseNotFound: Refusal.LEASE_NOT_FOUND,
+    LeaseExists: Refusal.LEASE_EXISTS,
     Compacted: Refusal.COMPACTED,
     FutureRevision: Refusal.FUTURE_REVISION,
 }

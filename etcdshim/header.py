@@ -34,19 +34,22 @@ class Headers:
 
 
 def wants_leader(call: Call) -> bool:
-    return call.metadata.get("hasleader") == "true"
+    return call.header(b"hasleader") == b"true"
 
 
 def check_call(call: Call, backend: Backend) -> None:
     """Refuse a client version that is not text, and a call that insists on a quorum while this
     member knows of none."""
-    version = call.metadata.get("client-api-version")
-    if version is not None and not version.isascii() and _has_bad_utf8(version):
+    version = call.header(b"client-api-version")
+    if version is not None and not version.isascii() and not _is_text(version):
         raise Refusal.INVALID_CLIENT_VERSION.error()
     if wants_leader(call) and backend.status().leader == 0:
         raise Refusal.NO_LEADER.error()
 
 
-def _has_bad_utf8(text: str) -> bool:
-    """Whether the value's bytes were not UTF-8: the layer below shows such bytes as surrogates."""
-    return any("\udc80" <= character <= "\udcff" for character in text)
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -14,6 +14,9 @@ class Limits:
 
     max_request_bytes: int = 1536 * KIB  # serialized write request, with etcd's small overhead
     max_txn_ops: int = 128  # compares, or operations of one branch; nested ones share the rest
+    lease_ttl_min: int = 2  # seconds; etcd: one and a half election timeouts, rounded up
+    lease_ttl_max: int = 9_000_000_000  # seconds
+    lease_stream_waiting: int = 1000  # keep-alives of one stream taken ahead of their answers
     watch_progress_notify_interval: float = 600.0  # seconds between progress notices
     watch_progress_jitter: float = 0.1  # part of the interval by which it varies
 

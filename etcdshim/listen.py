@@ -52,6 +52,12 @@ async def serve(
             server.shutdown()
 
 
+async def check(urls: Sequence[str]) -> None:
+    """Raises as `serve` would now, if one of these URLs cannot be served."""
+    for url in urls:
+        _listen(*await _resolve(url)).close()
+
+
 def _config(bind: tuple[str, ...], grace: float, max_concurrent_streams: int) -> Config:
     return Config(
         bind=bind,

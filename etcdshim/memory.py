@@ -8,6 +8,8 @@ the same as with the replicated backend.
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from etcdshim.backend import BackendStatus, MemberInfo, ServerStopped
@@ -15,6 +17,9 @@ from racos.mvcc.command import (
     CodedValue,
     Command,
     Event,
+    LeaseExpire,
+    LeaseRenew,
+    LeaseRenewResult,
     Operation,
     Put,
     Range,
@@ -25,6 +30,7 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.digest import digest
 from racos.mvcc.errors import StoreError
+from racos.mvcc.lease import LeaseInfo
 from racos.mvcc.store import Store
 
 _EMPTY_DB_BYTES = 4096
@@ -37,9 +43,18 @@ class MemoryBackend:
     cluster_id = 0x0AC05
     term = 1
 
-    def __init__(self, *, inline_limit: int | None = None, member_id: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        inline_limit: int | None = None,
+        member_id: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.member_id = member_id
+        self._clock = clock
+        self._deadlines: dict[int, float] = {}  # of every lease
         self._store = Store()
+        self._store.leases.listener = self._arm
         self._inline_limit = inline_limit
         self._values: dict[bytes, bytes] = {}  # digest -> bytes of the coded values
         self._written_bytes = 0
@@ -83,6 +98,47 @@ class MemoryBackend:
         else:
             future.set_result(None)
         return future
+
+    def keep_alive(self, id_: int) -> asyncio.Future[int]:
+        self.expire_leases()
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        renewal = self.propose(LeaseRenew((id_,)))
+        failure = renewal.exception()
+        if failure is not None:
+            future.set_exception(failure)
+            return future
+        result = renewal.result()
+        assert isinstance(result, LeaseRenewResult)
+        future.set_result(result.ttls[0])
+        return future
+
+    def lease(self, id_: int) -> LeaseInfo | None:
+        lease = self._store.leases.get(id_)
+        if lease is None:
+            return None
+        remaining = max(0.0, self._deadlines[id_] - self._clock())
+        return LeaseInfo(lease.ttl, remaining, tuple(lease.sorted_keys()))
+
+    def leases(self) -> Sequence[int]:
+        return sorted(self._deadlines, key=self._deadlines.__getitem__)
+
+    def new_lease_id(self) -> int:
+        return secrets.randbelow(2**63 - 1) + 1
+
+    def expire_leases(self) -> None:
+        """End the leases whose time has passed; to be called now and then."""
+        now = self._clock()
+        for id_ in [id_ for id_, deadline in self._deadlines.items() if deadline <= now]:
+            lease = self._store.leases.get(id_)
+            assert lease is not None
+            self.propose(LeaseExpire(id_, lease.renewal))
+
+    def _arm(self, id_: int) -> None:
+        lease = self._store.leases.get(id_)
+        if lease is None:
+            del self._deadlines[id_]
+        else:
+            self._deadlines[id_] = self._clock() + lease.ttl
 
     def range(self, request: Range) -> RangeResult:
         return self._store.range(request)

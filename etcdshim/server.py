@@ -18,7 +18,7 @@ from etcdshim.asgi import GrpcApp, GrpcLimits
 from etcdshim.backend import BackendStatus, MemberInfo
 from etcdshim.http import HttpApp
 from etcdshim.limits import GRPC_OVERHEAD_BYTES, Limits
-from etcdshim.listen import serve
+from etcdshim.listen import check, serve
 from etcdshim.maintenance import STORAGE_VERSION, VERSION
 from etcdshim.services import Services
 from racos import __version__
@@ -32,6 +32,7 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
+from racos.mvcc.lease import LeaseInfo
 from racos.node.config import ConfigError, NodeConfig
 from racos.node.identity import identify
 from racos.node.memory import keep_large_buffers
@@ -58,6 +59,10 @@ class NodeBackend:
         self.propose: Callable[[Command], asyncio.Future[Result]] = node.propose
         self.barrier: Callable[[], asyncio.Future[None]] = node.barrier
         self.range: Callable[[Range], RangeResult] = node.range
+        self.keep_alive: Callable[[int], asyncio.Future[int]] = node.keep_alive
+        self.lease: Callable[[int], LeaseInfo | None] = node.lease
+        self.leases: Callable[[], Sequence[int]] = node.leases
+        self.new_lease_id: Callable[[], int] = node.new_lease_id
         self.cached: Callable[[CodedValue], bytes | None] = node.cached
 
     @property
@@ -147,7 +152,8 @@ def run(config: NodeConfig) -> int:
     except (ConfigError, IdentityError, LogError) as error:
         return _refuse(config, str(error))
     except OSError as error:
-        return _refuse(config, error.strerror or str(error))
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _refuse(config, f"{where}{error.strerror or error}")
     except BaseExceptionGroup as group:
         return _refuse_group(config, group)
 
@@ -181,6 +187,8 @@ async def _serve(config: NodeConfig) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     identity = identify(config)
+    # A node that cannot be reached must not begin to take part, which writes to its log.
+    await check(config.listen_client_urls)
     async with Node(config, identity, lambda error: _die(config, error)) as node:
         backend = NodeBackend(node)
         limits = Limits(

@@ -16,6 +16,7 @@ from etcdshim.errors import unimplemented
 from etcdshim.header import Headers
 from etcdshim.health import HealthService
 from etcdshim.kv import KvService
+from etcdshim.lease import LeaseService
 from etcdshim.limits import Limits
 from etcdshim.maintenance import ClusterService, MaintenanceService
 from etcdshim.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
@@ -42,6 +43,7 @@ class Services:
         headers = Headers(backend)
         self._kv = KvService(backend, limits, headers)
         self._watch = WatchService(backend, limits, headers)
+        self._lease = LeaseService(backend, limits, headers)
         self._maintenance = MaintenanceService(backend, headers)
         self._cluster = ClusterService(backend, headers)
         self._auth = AuthService(backend, headers)
@@ -66,6 +68,7 @@ class Services:
 
     def close(self) -> None:
         self._watch.close()
+        self._lease.close()
         self._health.close()
 
     def _unary_handlers(self) -> dict[str, UnaryHandler]:
@@ -75,6 +78,10 @@ class Services:
             "/etcdserverpb.KV/DeleteRange": self._kv.delete_range,
             "/etcdserverpb.KV/Txn": self._kv.txn,
             "/etcdserverpb.KV/Compact": self._kv.compact,
+            "/etcdserverpb.Lease/LeaseGrant": self._lease.grant,
+            "/etcdserverpb.Lease/LeaseRevoke": self._lease.revoke,
+            "/etcdserverpb.Lease/LeaseTimeToLive": self._lease.time_to_live,
+            "/etcdserverpb.Lease/LeaseLeases": self._lease.leases,
             "/etcdserverpb.Maintenance/Status": self._maintenance.status,
             "/etcdserverpb.Maintenance/Alarm": self._maintenance.alarm,
             "/etcdserverpb.Cluster/MemberList": self._cluster.member_list,
@@ -85,6 +92,7 @@ class Services:
     def _stream_handlers(self) -> dict[str, StreamHandler]:
         return {
             "/etcdserverpb.Watch/Watch": self._watch.watch,
+            "/etcdserverpb.Lease/LeaseKeepAlive": self._lease.keep_alive,
             "/grpc.health.v1.Health/Watch": self._health.watch,
         }
 

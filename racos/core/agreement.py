@@ -221,9 +221,20 @@ class Agreement:
         """Fragments per replica for a new batch, so that those who answer cover it."""
         return self.quorum.width_for(self.quorum.total - self.peers.absent(self.now).bit_count())
 
+    def _width_within(self, slot: Slot) -> int:
+        """The same for one slot: whoever said 0 there and holds nothing is not counted on either.
+
+        One that is away is never counted on, though it may hold a fragment: it cannot take more.
+        """
+        empty = slot.phases[0].zeros
+        for holder in slot.held:
+            empty &= ~(1 << holder)
+        out = self.peers.absent(self.now) | empty
+        return self.quorum.width_for(self.quorum.total - out.bit_count())
+
     def _spread(self, slot: Slot) -> None:
         """Cover is missing: widen the batch over those who answer."""
-        width = self.width()
+        width = self._width_within(slot)
         payload = slot.payload
         if payload is None:
             return

@@ -73,6 +73,10 @@ class Peers:
                 mask |= 1 << peer
         return mask
 
+    def note_own_whole(self, position: int) -> None:
+        """This replica durably holds its own fragment of every coded batch below `position`."""
+        self.wholes[self.me] = position
+
     @property
     def whole_everywhere(self) -> int:
         """Below it all replicas say that they hold their own fragments (Beat.whole)."""

@@ -145,10 +145,6 @@ class Replica:
     def _beat(self) -> Beat:
         return Beat(self.highest_round, self.window.frontier, self.peers.wholes[self.me])
 
-    def note_whole(self, position: int) -> None:
-        """The node holds its own fragment of every coded batch below, durably: tell the others."""
-        self.peers.wholes[self.me] = position
-
     def peer_up(self, peer: int) -> None:
         """A connection to the peer stands: say again what it may have missed."""
         self.peers.heard(peer, self.now)
@@ -376,12 +372,17 @@ class Replica:
             self._asked_at = self.now
             if frontier in self.window.slots:
                 self.agreement.cover_stuck(self.window.slots[frontier])
-            best = self.peers.most_advanced()
-            ahead = best is not None and self.peers.frontiers[best] > frontier
-            self.outbox.send(best if best is not None and ahead else ALL, Ask(frontier))
+            self.outbox.send(self._whom_to_ask(frontier, waited), Ask(frontier))
         if waited >= self.settings.suspect_after:
             round_, lane = divmod(frontier, self.quorum.total)
             self._say_zero(lane, round_, min(self.highest_round, round_ + self._ahead))
+
+    def _whom_to_ask(self, frontier: int, waited: float) -> int:
+        """The peer that is furthest ahead; everyone if none is, or if it does not answer."""
+        best = self.peers.most_advanced()
+        if best is None or self.peers.frontiers[best] <= frontier:
+            return ALL
+        return best if waited < 3 * self.settings.ask_every else ALL
 
     # -- messages --------------------------------------------------------------------------------
 

@@ -131,8 +131,31 @@ class Compact(NamedTuple):
     physical: bool = False
 
 
+class LeaseGrant(NamedTuple):
+    id: int  # never 0; chosen by who proposes if the client left it open
+    ttl: int  # seconds, already raised to the minimum
+
+
+class LeaseRevoke(NamedTuple):
+    id: int
+
+
+class LeaseRenew(NamedTuple):
+    """Keep leases alive; one command for all that were asked for at about the same time."""
+
+    ids: tuple[int, ...]
+
+
+class LeaseExpire(NamedTuple):
+    """End a lease whose time has passed, unless `renewal` is not its last one any more."""
+
+    id: int
+    renewal: int  # see racos.mvcc.lease
+
+
 Operation: TypeAlias = Range | Put | DeleteRange | Txn
-Command: TypeAlias = Put | DeleteRange | Txn | Compact
+LeaseCommand: TypeAlias = LeaseGrant | LeaseRevoke | LeaseRenew | LeaseExpire
+Command: TypeAlias = Put | DeleteRange | Txn | Compact | LeaseCommand
 
 
 class RangeResult(NamedTuple):
@@ -170,7 +193,26 @@ class CompactResult(NamedTuple):
     revision: int
 
 
-Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | CompactResult
+class LeaseGrantResult(NamedTuple):
+    revision: int
+    id: int
+    ttl: int  # seconds
+
+
+class LeaseEndResult(NamedTuple):
+    """Of LeaseRevoke and LeaseExpire. `ended` is False if an expiry came to nothing."""
+
+    revision: int
+    ended: bool
+
+
+class LeaseRenewResult(NamedTuple):
+    revision: int
+    ttls: tuple[int, ...]  # seconds, in the order of the ids asked for; 0: no such lease
+
+
+LeaseResult: TypeAlias = LeaseGrantResult | LeaseEndResult | LeaseRenewResult
+Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | CompactResult | LeaseResult
 
 
 class Event(NamedTuple):

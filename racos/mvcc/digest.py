@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 
 from blake3 import blake3
@@ -12,6 +13,9 @@ _HEAD = Struct("<qq")  # revision, compact_revision
 _VERSION = Struct(
     "<QqqqqQ32s"
 )  # length of key, create, mod, version, lease, length and hash of value
+_LEASES = Struct("<QQ")  # leases, renewals
+_LEASE = Struct("<qqQQ")  # id, ttl, renewal, number of keys
+_LENGTH = Struct("<Q")
 
 
 def digest(data: bytes) -> bytes:
@@ -45,6 +49,16 @@ class StateDigest:
             )
             + kv.key
         )
+
+    def add_leases(self, count: int, renewals: int) -> None:
+        """After all versions: how many leases there are, and how many renewals there were."""
+        self._hash.update(_LEASES.pack(count, renewals))
+
+    def add_lease(self, id_: int, ttl: int, renewal: int, keys: Sequence[bytes]) -> None:
+        """Take one lease in; leases come by id, their keys in key order."""
+        self._hash.update(_LEASE.pack(id_, ttl, renewal, len(keys)))
+        for key in keys:
+            self._hash.update(_LENGTH.pack(len(key)) + key)
 
     def finish(self) -> bytes:
         """The digest, 32 bytes."""

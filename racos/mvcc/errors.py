@@ -12,7 +12,11 @@ class KeyNotFound(StoreError):
 
 
 class LeaseNotFound(StoreError):
-    """The lease named by a put does not exist."""
+    """The lease named by a put or a revocation does not exist."""
+
+
+class LeaseExists(StoreError):
+    """A grant names an id that is taken."""
 
 
 class Compacted(StoreError):

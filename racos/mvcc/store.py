@@ -6,8 +6,9 @@ reads a clock, a random number or the order of a set; a refused command is refus
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from racos.mvcc.command import (
     CodedValue,
@@ -17,6 +18,15 @@ from racos.mvcc.command import (
     DeleteRange,
     DeleteResult,
     Event,
+    LeaseCommand,
+    LeaseEndResult,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseGrantResult,
+    LeaseRenew,
+    LeaseRenewResult,
+    LeaseResult,
+    LeaseRevoke,
     Put,
     PutResult,
     Range,
@@ -27,9 +37,10 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.compaction import Compactor
 from racos.mvcc.digest import StateDigest
-from racos.mvcc.errors import Compacted, FutureRevision
+from racos.mvcc.errors import Compacted, FutureRevision, LeaseExists, LeaseNotFound
 from racos.mvcc.history import Entry, History
 from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.lease import LeaseTable
 from racos.mvcc.ranges import evaluate
 from racos.mvcc.txn import (
     TxnRun,
@@ -47,20 +58,16 @@ _COMPACTION_KEYS_PER_STEP = 1000
 
 
 class Store:
-    """Keys, their history and the revision counter of one replica.
+    """Keys, their history, leases and the revision counter of one replica."""
 
-    `leases` holds the ids of the leases that exist, and is asked while commands are applied; it
-    belongs to the replicated state, so its owner changes it only by decided commands as well.
-    """
+    __slots__ = ("_history", "_index", "compact_revision", "leases", "revision")
 
-    __slots__ = ("_history", "_index", "_leases", "compact_revision", "revision")
-
-    def __init__(self, leases: Container[int] = ()) -> None:
+    def __init__(self) -> None:
         self.revision = 1  # of the newest write; 1 when there was none
         self.compact_revision = -1  # lowest readable revision; -1 before the first compaction
         self._index = KeyIndex()
         self._history = History()
-        self._leases = leases
+        self.leases = LeaseTable()  # read by everyone, written only here
 
     def apply(
         self,
@@ -79,7 +86,9 @@ class Store:
             return self._apply_txn(command, loaded, want_result)
         if isinstance(command, DeleteRange):
             return self._apply_delete(command, want_result)
-        return self._apply_compact(command, want_result)
+        if isinstance(command, Compact):
+            return self._apply_compact(command, want_result)
+        return self._apply_lease(command, want_result)
 
     def values_needed(self, command: Command) -> tuple[CodedValue, ...]:
         """Coded values whose bytes `apply` needs, for the state right before the command.
@@ -107,7 +116,7 @@ class Store:
             raise ValueError("read_txn takes transactions of ranges only")
         path = choose_path(self._index, txn, loaded)
         check_ranges(leaves_of(path), self.revision, self.compact_revision)
-        responses = TxnRun(self._index, self.revision, True).run(path)
+        responses = TxnRun(self._index, self.leases, self.revision, True).run(path)
         return TxnResult(self.revision, path.succeeded, responses)
 
     def count(self, key: bytes, range_end: bytes = b"", revision: int = 0) -> int:
@@ -129,23 +138,34 @@ class Store:
         state = StateDigest(self.revision, self.compact_revision)
         for kv in self._index.versions():
             state.add(kv)
+        state.add_leases(len(self.leases), self.leases.renewals)
+        for lease in sorted(self.leases, key=lambda lease: lease.id):
+            state.add_lease(lease.id, lease.ttl, lease.renewal, lease.sorted_keys())
         return state.finish()
 
     def _apply_put(self, put: Put, want_result: bool) -> PutResult | None:
         index = self._index
-        if put.lease:
-            check_lease(put, self._leases)
-        if put.ignore_value or put.ignore_lease:
+        key, _, lease, wants_previous, ignore_value, ignore_lease = put
+        if lease:
+            check_lease(put, self.leases)
+        if ignore_value or ignore_lease:
             check_previous(put, index.live)
-        previous = index.live.get(put.key)
+        previous = index.live.get(key)
         kv = write_put(index, put, self.revision + 1, previous)
-        self._advance(kv if previous is None else Event(False, kv, previous))
+        if previous is None:
+            if lease:
+                self.leases.move(kv.key, 0, lease)
+            self._advance(kv)
+        else:
+            if lease or previous.lease:
+                self.leases.move(kv.key, previous.lease, kv.lease)
+            self._advance(Event(False, kv, previous))
         if not want_result:
             return None
-        return PutResult(self.revision, previous if put.prev_kv else None)
+        return PutResult(self.revision, previous if wants_previous else None)
 
     def _apply_delete(self, request: DeleteRange, want_result: bool) -> DeleteResult | None:
-        run = TxnRun(self._index, self.revision, want_result)
+        run = TxnRun(self._index, self.leases, self.revision, want_result)
         result = run.delete(request)
         self._commit(run)
         return result if want_result else None
@@ -155,9 +175,9 @@ class Store:
     ) -> TxnResult | None:
         path = choose_path(self._index, txn, loaded)
         leaves = leaves_of(path)
-        check_puts(leaves, self._index, self._leases)
+        check_puts(leaves, self._index, self.leases)
         check_ranges(leaves, self.revision, self.compact_revision)
-        run = TxnRun(self._index, self.revision, want_result)
+        run = TxnRun(self._index, self.leases, self.revision, want_result)
         responses = run.run(path)
         self._commit(run)
         return TxnResult(self.revision, path.succeeded, responses) if want_result else None
@@ -172,6 +192,38 @@ class Store:
         while not compactor.step(_COMPACTION_KEYS_PER_STEP):
             pass
         return CompactResult(self.revision) if want_result else None
+
+    def _apply_lease(self, command: LeaseCommand, want_result: bool) -> LeaseResult | None:
+        result = _LEASE_COMMANDS[type(command)](self, command)
+        return result if want_result else None
+
+    def _grant(self, request: LeaseGrant) -> LeaseGrantResult:
+        if request.id in self.leases:
+            raise LeaseExists(f"lease {request.id} exists")
+        self.leases.grant(request.id, request.ttl)
+        return LeaseGrantResult(self.revision, request.id, request.ttl)
+
+    def _revoke(self, request: LeaseRevoke) -> LeaseEndResult:
+        if request.id not in self.leases:
+            raise LeaseNotFound(f"lease {request.id} does not exist")
+        self._end_lease(request.id)
+        return LeaseEndResult(self.revision, True)
+
+    def _renew(self, request: LeaseRenew) -> LeaseRenewResult:
+        renew = self.leases.renew
+        return LeaseRenewResult(self.revision, tuple([renew(id_) for id_ in request.ids]))
+
+    def _expire(self, request: LeaseExpire) -> LeaseEndResult:
+        lease = self.leases.get(request.id)
+        is_due = lease is not None and lease.renewal == request.renewal
+        if is_due:
+            self._end_lease(request.id)
+        return LeaseEndResult(self.revision, is_due)
+
+    def _end_lease(self, id_: int) -> None:
+        run = TxnRun(self._index, self.leases, self.revision, False)
+        run.end_lease(id_)
+        self._commit(run)
 
     def _commit(self, run: TxnRun) -> None:
         """Give the changes of a run their revision; a run without changes takes none."""
@@ -191,3 +243,11 @@ class Store:
     def _iterate_history(self, start: int, end: int) -> Iterator[tuple[int, Sequence[Event]]]:
         for revision in range(start, end + 1):
             yield revision, self._history.events(revision)
+
+
+_LEASE_COMMANDS: dict[type, Callable[[Store, Any], LeaseResult]] = {
+    LeaseGrant: Store._grant,
+    LeaseRevoke: Store._revoke,
+    LeaseRenew: Store._renew,
+    LeaseExpire: Store._expire,
+}

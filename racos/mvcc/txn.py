@@ -26,6 +26,7 @@ from racos.mvcc.command import (
 from racos.mvcc.compares import holds_all
 from racos.mvcc.errors import Compacted, FutureRevision
 from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.lease import LeaseTable
 from racos.mvcc.ranges import evaluate
 from racos.mvcc.writes import check_lease, check_previous, write_put
 
@@ -109,10 +110,11 @@ def is_read_only(txn: Txn) -> bool:
 class TxnRun:
     """Carries out one checked path; its changes share the revision after `before`."""
 
-    __slots__ = ("_before", "_index", "_want_result", "events")
+    __slots__ = ("_before", "_index", "_leases", "_want_result", "events")
 
-    def __init__(self, index: KeyIndex, before: int, want_result: bool) -> None:
+    def __init__(self, index: KeyIndex, leases: LeaseTable, before: int, want_result: bool) -> None:
         self._index = index
+        self._leases = leases
         self._before = before  # the store's revision when the transaction began
         self._want_result = want_result
         self.events: list[Event] = []  # changes so far, in order: the sub-revision is the position
@@ -145,6 +147,9 @@ class TxnRun:
     def _put(self, put: Put) -> PutResult:
         previous = self._index.live.get(put.key)
         kv = write_put(self._index, put, self._before + 1, previous)
+        old_lease = 0 if previous is None else previous.lease
+        if old_lease or kv.lease:
+            self._leases.move(kv.key, old_lease, kv.lease)
         self.events.append(Event(False, kv, previous))
         return PutResult(self.revision, previous if put.prev_kv else None)
 
@@ -152,8 +157,20 @@ class TxnRun:
         """Delete a range as the next change."""
         events = self._index.delete(request.key, request.range_end, self._before + 1)
         self.events += events
+        if len(self._leases):
+            for event in events:
+                if event.prev_kv is not None and event.prev_kv.lease:
+                    self._leases.move(event.kv.key, event.prev_kv.lease, 0)
         gone = tuple(event.prev_kv for event in events if event.prev_kv) if request.prev_kv else ()
         return DeleteResult(self.revision, len(events), gone)
+
+    def end_lease(self, id_: int) -> None:
+        """Delete every key attached to a lease that exists, in key order, and the lease."""
+        lease = self._leases.get(id_)
+        assert lease is not None
+        for key in lease.sorted_keys():
+            self.delete(DeleteRange(key))
+        self._leases.remove(id_)
 
     def _range(self, request: Range) -> RangeResult:
         """Read with the transaction's own earlier changes, unless an older revision is named."""

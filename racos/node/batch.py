@@ -17,7 +17,6 @@ from racos.erasure.verify import FRAGMENT_DIGEST_BYTES, digest, fragment_digest
 from racos.mvcc.command import (
     CodedValue,
     Command,
-    Compact,
     Compare,
     CompareTarget,
     DeleteRange,
@@ -27,6 +26,7 @@ from racos.mvcc.command import (
     Txn,
     Value,
 )
+from racos.node.commands import decode_plain, encode_plain
 from racos.pb import batch_pb2 as pb
 
 _AnyCommand: TypeAlias = Command | Operation
@@ -98,9 +98,7 @@ class BatchEncoder:
         elif isinstance(command, Txn):
             self._add_txn(target.txn, command, values, fragments)
         else:
-            target.compact.SetInParent()  # a message of zeros is still there
-            target.compact.revision = command.revision
-            target.compact.physical = command.physical
+            encode_plain(target, command)
 
     def _add_put(
         self,
@@ -244,7 +242,7 @@ def _command(command: pb.Command, namer: _Namer) -> Command:
         return _txn(command.txn, namer)
     if kind == "delete_range":
         return _delete(command.delete_range)
-    return Compact(command.compact.revision, command.compact.physical)
+    return decode_plain(command, kind)
 
 
 def _put(put: pb.Put, namer: _Namer) -> Put:

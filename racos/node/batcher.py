@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from racos.errors import RequestTimedOut, TooManyRequests
-from racos.mvcc.command import Command, Put, Result, Txn
+from racos.mvcc.command import Command, LeaseRenew, Put, Result, Txn
 from racos.node.batch import BatchEncoder, Prepared
 
 
@@ -138,4 +138,4 @@ def size_of(command: Command) -> int:
             size_of(each) if isinstance(each, Put | Txn) else 64
             for each in (*command.success, *command.failure)
         )
-    return 64
+    return 64 + 8 * len(command.ids) if isinstance(command, LeaseRenew) else 64

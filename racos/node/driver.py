@@ -25,6 +25,7 @@ from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
 from racos.node.healer import Healer, Healing
+from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.library import Library
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.values import Values
@@ -55,16 +56,6 @@ class Options(NamedTuple):
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
-
-
-class Read(Protocol):
-    """Where the end of a read barrier goes; an asyncio future is one."""
-
-    def done(self) -> bool: ...
-
-    def set_result(self, result: None, /) -> None: ...
-
-    def set_exception(self, error: Exception, /) -> None: ...
 
 
 class Driver:
@@ -117,18 +108,30 @@ class Driver:
             options.healing,
         )
         self.applier = Applier(Store(), self._load, applied)
+        self.leases = Leases(
+            self.store.leases,
+            self.me,
+            Ports(self.submit, self.read, clock),
+            seed=b"%b/%d/%d" % (settings.secret, self.me, settings.incarnation),
+            request_seconds=options.limits.request_seconds,
+        )
         self._in_flight: dict[int, Proposal] = {}
-        self._reads: list[Read] = []
-        self._tickets: dict[int, tuple[list[Read], float]] = {}
+        self._reads: list[BarrierReply] = []
+        self._tickets: dict[int, tuple[list[BarrierReply], float]] = {}
         self._next_ticket = 0
         self._tokens: list[tuple[int, int]] = []  # (log sequence, token), ascending
         self._flushing = False
         self._lazy_since: float | None = None
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
+        self.values.now = clock()
         self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
         self.applier.run()
+
+    def live(self, now: float) -> int:
+        """Bit set of the lanes that answer, this one among them."""
+        return (self.connected | 1 << self.me) & ~self.replica.peers.suspected(now)
 
     @property
     def store(self) -> Store:
@@ -170,7 +173,7 @@ class Driver:
         """A write; its result, or why not, goes to `reply` once it is applied here."""
         self.batcher.add(command, reply, self._clock())
 
-    def read(self, read: Read) -> None:
+    def read(self, read: BarrierReply) -> None:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
         self._reads.append(read)
 
@@ -220,6 +223,7 @@ class Driver:
 
     def stop(self, error: Exception) -> None:
         """Answer everyone who waits; the node ends."""
+        self.leases.stop(error)
         self.batcher.fail_all(error)
         for proposal in self._in_flight.values():
             for reply in proposal.replies:
@@ -237,6 +241,7 @@ class Driver:
         if now - self._ticked_at >= TICK_SECONDS:
             self._tick(now)
         self._ask_barrier(now)
+        self.leases.turn()
         self._propose()
         effects = self.replica.take_effects()
         self._append(effects, now)
@@ -247,10 +252,12 @@ class Driver:
 
     def _tick(self, now: float) -> None:
         self._ticked_at = now
-        self.replica.note_whole(self.healer.holdings.whole)
+        self.replica.peers.note_own_whole(self.healer.holdings.whole)
         self.replica.tick(now)
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
+        live = self.live(now)
+        self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
             self._sweep(now)
@@ -396,7 +403,8 @@ class Driver:
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
     ) -> None:
-        absent = self.replica.peers.absent(self._clock())
+        # A replay may need values, too; nobody is connected then, and there is no replica yet.
+        absent = self.replica.peers.absent(self._clock()) if self.connected else 0
         self.values.load_all(values, done, absent)
 
     def _rebuild(self, position: int, mask: int) -> None:
@@ -422,6 +430,7 @@ class Driver:
     def _sweep(self, now: float) -> None:
         """Answer whoever waited too long, and forget reads whose callers have gone."""
         self.batcher.expire(now)
+        self.leases.sweep(now)
         for proposal in self._in_flight.values():
             if proposal.deadline <= now:
                 for reply in proposal.replies:
@@ -435,7 +444,7 @@ class Driver:
                 del self._tickets[ticket]
         self.replica.barrier.drop(self._tickets.__contains__)
 
-    def _waiting_reads(self) -> list[Read]:
+    def _waiting_reads(self) -> list[BarrierReply]:
         return [read for reads, _ in self._tickets.values() for read in reads]
 
 

@@ -38,6 +38,11 @@ class NodeCollector(Collector):
                 "Compact revision.",
                 figures.compact_revision,
             ),
+            "racos_leases": ("Leases there are.", figures.leases),
+            "racos_keep_alives_waiting": (
+                "Keep-alives not answered yet.",
+                figures.waiting_keep_alives,
+            ),
             "racos_peers_connected": ("Peers this member is connected to.", figures.connected),
         }
         for name, (text, value) in gauges.items():
@@ -45,6 +50,9 @@ class NodeCollector(Collector):
         counters = {
             "etcd_server_proposals_committed": ("Slots decided.", figures.decided_slots),
             "etcd_server_proposals_applied": ("Slots applied.", figures.applied_slots),
+            "etcd_debugging_lease_granted": ("Leases granted.", figures.leases_granted),
+            "etcd_debugging_lease_revoked": ("Leases ended.", figures.leases_ended),
+            "etcd_debugging_lease_renewed": ("Renewals of leases.", figures.lease_renewals),
             "racos_commands_applied": ("Commands applied.", figures.applied_commands),
             "racos_log_syncs": ("Group commits of the log.", figures.synced_batches),
             "racos_log_written_bytes": ("Bytes of records written.", figures.written_bytes),

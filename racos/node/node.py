@@ -29,6 +29,7 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
+from racos.mvcc.lease import LeaseInfo
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver, Options
 from racos.node.flusher import LogFlusher
@@ -57,6 +58,11 @@ class Statistics(NamedTuple):
     revision: int
     compact_revision: int
     decisions: dict[str, int]
+    leases: int
+    leases_granted: int  # applied here, as are the next ones
+    leases_ended: int
+    lease_renewals: int
+    waiting_keep_alives: int
     connected: int  # peers
     synced_batches: int
     written_bytes: int
@@ -256,6 +262,28 @@ class Node:
             self._schedule()
         return future
 
+    def keep_alive(self, id_: int) -> asyncio.Future[int]:
+        """Renew a lease; resolves with its TTL in seconds, 0 if there is no such lease."""
+        future: asyncio.Future[int] = self._loop.create_future()
+        if self._stopped:
+            future.set_exception(ServerStopped())
+        else:
+            self.driver.leases.keep_alive(id_, future)
+            self._schedule()
+        return future
+
+    def lease(self, id_: int) -> LeaseInfo | None:
+        """A lease as it stands here; None if there is none."""
+        return self.driver.leases.info(id_)
+
+    def leases(self) -> list[int]:
+        """The ids of all leases, the one that ends first in front."""
+        return self.driver.leases.clock.by_expiry()
+
+    def new_lease_id(self) -> int:
+        """A random positive id that no lease has here."""
+        return self.driver.leases.new_id()
+
     def range(self, request: Range) -> RangeResult:
         """Local read at once. Raises Compacted or FutureRevision."""
         return self.driver.store.range(request)
@@ -302,9 +330,7 @@ class Node:
     def leader(self) -> int:
         """The member that tools may take for a leader: the first that answers; 0 without quorum."""
         driver = self.driver
-        alive = (driver.connected | 1 << driver.me) & ~driver.replica.peers.suspected(
-            self._loop.time()
-        )
+        alive = driver.live(self._loop.time())
         if alive.bit_count() < driver.quorum.answers:
             return 0
         return self.identity.members[(alive & -alive).bit_length() - 1].id
@@ -319,6 +345,7 @@ class Node:
     def statistics(self) -> Statistics:
         driver = self.driver
         logged = self._log.statistics()
+        leases = driver.store.leases
         return Statistics(
             log_bytes=logged.size_bytes,
             decided_slots=driver.replica.window.frontier,
@@ -328,6 +355,11 @@ class Node:
             revision=driver.store.revision,
             compact_revision=driver.store.compact_revision,
             decisions=dict(driver.replica.agreement.statistics),
+            leases=len(leases),
+            leases_granted=leases.granted,
+            leases_ended=leases.granted - len(leases),
+            lease_renewals=leases.renewals - leases.granted,
+            waiting_keep_alives=driver.leases.waiting,
             connected=driver.connected.bit_count(),
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,

@@ -200,6 +200,8 @@ def _pays(frame: pb.Frame, blobs: Iterator[Buffer], total: int) -> list[Pay]:
     for pay in frame.pays:
         if pay.held >> total:
             raise WireError(f"fragments {pay.held:b} of {total}")
+        if bool(pay.values) != bool(pay.coded and pay.held):
+            raise WireError(f"batch with {pay.values} values per fragment, coded {pay.coded}")
         descriptor = bytes(next(blobs))
         fragments: dict[int, list[Buffer]] = {}
         if pay.values:

@@ -18,6 +18,10 @@ from racos.mvcc.command import (
     DeleteResult,
     Event,
     KeyValue,
+    LeaseEndResult,
+    LeaseGrant,
+    LeaseGrantResult,
+    LeaseRevoke,
     Operation,
     Put,
     PutResult,
@@ -27,7 +31,14 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
-from racos.mvcc.errors import Compacted, FutureRevision, KeyNotFound, LeaseNotFound, StoreError
+from racos.mvcc.errors import (
+    Compacted,
+    FutureRevision,
+    KeyNotFound,
+    LeaseExists,
+    LeaseNotFound,
+    StoreError,
+)
 
 CALL_SECONDS_MAX = 10.0
 
@@ -35,6 +46,7 @@ _REFUSALS: dict[str, type[StoreError]] = {
     "etcdserver: mvcc: required revision has been compacted": Compacted,
     "etcdserver: mvcc: required revision is a future revision": FutureRevision,
     "etcdserver: key not found": KeyNotFound,
+    "etcdserver: lease already exists": LeaseExists,
     "etcdserver: requested lease not found": LeaseNotFound,
 }
 _COMPARE_FIELDS = {
@@ -58,10 +70,8 @@ class EtcdClient:
         self._lease: Any = rpc_pb2_grpc.LeaseStub(channel)  # type: ignore[no-untyped-call]
         self._watch: Any = rpc_pb2_grpc.WatchStub(channel)  # type: ignore[no-untyped-call]
 
-    def grant(self, lease: int, ttl_seconds: int) -> None:
-        self._lease.LeaseGrant(rpc_pb2.LeaseGrantRequest(ID=lease, TTL=ttl_seconds))
-
     def apply(self, command: Command | Range) -> Result:
+        """TypeError for commands that no client can send."""
         if isinstance(command, Put):
             return put_result(_call(self._kv.Put, put_request(command)))
         if isinstance(command, DeleteRange):
@@ -70,7 +80,13 @@ class EtcdClient:
             return txn_result(_call(self._kv.Txn, txn_request(command)))
         if isinstance(command, Range):
             return range_result(_call(self._kv.Range, range_request(command)))
-        return self._compact(command)
+        if isinstance(command, Compact):
+            return self._compact(command)
+        if isinstance(command, LeaseGrant):
+            return self._grant(command)
+        if isinstance(command, LeaseRevoke):
+            return self._revoke(command)
+        raise TypeError(f"no request for {command}")
 
     def history(self, start: int, end: int) -> list[tuple[int, list[Event]]]:
         """Events of [start, end] as a watcher with prev_kv sees them."""
@@ -87,6 +103,15 @@ class EtcdClient:
                 stream.cancel()
                 break
         return sorted(found.items())
+
+    def _grant(self, command: LeaseGrant) -> LeaseGrantResult:
+        request = rpc_pb2.LeaseGrantRequest(ID=command.id, TTL=command.ttl)
+        response = _call(self._lease.LeaseGrant, request)
+        return LeaseGrantResult(response.header.revision, response.ID, response.TTL)
+
+    def _revoke(self, command: LeaseRevoke) -> LeaseEndResult:
+        response = _call(self._lease.LeaseRevoke, rpc_pb2.LeaseRevokeRequest(ID=command.id))
+        return LeaseEndResult(response.header.revision, True)
 
     def _compact(self, command: Compact) -> CompactResult:
         request = rpc_pb2.CompactionRequest(revision=command.revision, physical=True)

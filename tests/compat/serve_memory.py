@@ -16,6 +16,7 @@ from etcdshim.memory import MemoryBackend
 from etcdshim.services import Services
 
 INLINE_LIMIT_BYTES = 4096
+EXPIRE_EVERY_S = 0.1
 MEMBER_ID = 0x51CE_7FFF  # its low 16 bits give request ids of 9 bytes, as most etcd members have
 
 
@@ -40,7 +41,14 @@ async def main() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(sys.stdin.fileno(), stop.set)  # readable means closed: nothing is ever written
-    services = Services(MemoryBackend(inline_limit=INLINE_LIMIT_BYTES, member_id=MEMBER_ID))
+    backend = MemoryBackend(inline_limit=INLINE_LIMIT_BYTES, member_id=MEMBER_ID)
+    services = Services(backend)
+
+    def expire() -> None:
+        backend.expire_leases()
+        loop.call_later(EXPIRE_EVERY_S, expire)
+
+    expire()
     app = GrpcApp(services.routes(), HttpApp(AlwaysHealthy()))
     await serve(
         app,

@@ -13,7 +13,7 @@ from collections import deque
 from typing import NamedTuple
 
 from racos.core.effects import Chunk
-from racos.core.messages import Message
+from racos.core.messages import Message, Probe, ProbeReply
 from tests.core.world import World
 
 
@@ -123,6 +123,46 @@ class Schedule:
             node.paused = False
         for node in down[: max(0, len(down) - world.quorum.faults)]:
             node.start()
+
+
+class ReadSchedule(Schedule):
+    """Reads whose probes overtake everything else, at replicas that hear little of the rest: they
+    meet those that know as little as possible. What a read must see is checked when it ends.
+    """
+
+    def step(self) -> None:
+        world, choose = self.world, self.choose
+        node = choose.choice(world.nodes)
+        action = choose.random()
+        if action < 0.06:
+            self.propose(node.lane)
+        elif action < 0.10:
+            node.read()
+        elif action < 0.80:
+            self.deliver_in_haste()
+        elif action < 0.98:
+            node.sync()
+        elif action < 0.99:
+            world.tick(0.01)
+        elif self.mood.crashes:
+            self.trouble(node.lane, 0.0)
+
+    def deliver_in_haste(self) -> None:
+        """Probes first; then, in order, what goes to the half that is in favour, mostly."""
+        flight, total = self.world.flight, len(self.world.nodes)
+        favoured = [(len(self.world.proposed) + lane) % total for lane in range((total + 1) // 2)]
+        probes: list[int] = []
+        first: list[int] = []
+        rest: list[int] = []
+        for index, (_, receiver, message) in enumerate(flight):
+            if isinstance(message, Probe | ProbeReply):
+                probes.append(index)
+            else:
+                (first if receiver in favoured else rest).append(index)
+        if self.choose.random() < 0.1:
+            first = rest
+        if probes or first:
+            self.world.deliver((probes or first)[0])
 
 
 def run_and_settle(total: int, faults: int, data: int, seed: int, steps: int = 600) -> World:

@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.core.schedules import run_and_settle
+from tests.core.schedules import ReadSchedule, run_and_settle
 
 SEEDS = int(os.environ.get("RACOS_SEEDS", "6"))
 SHAPES = [(1, 0, 1), (2, 0, 2), (3, 1, 2), (4, 1, 3), (5, 2, 3), (5, 1, 3), (7, 3, 4)]
@@ -24,6 +24,12 @@ def test_random_schedules_agree_cover_and_settle(
     run_and_settle(total, faults, data, seed)
 
 
+@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+def test_reads_see_what_was_acknowledged_before_they_began(shape: tuple[int, int, int]) -> None:
+    for seed in range(SEEDS):
+        ReadSchedule(*shape, seed).run(300)
+
+
 PINNED = [
     # Nothing left to propose in: every round within the reservation was given up by the others.
     (5, 1, 3, 17),
@@ -33,6 +39,8 @@ PINNED = [
     # Voted '?', restarted, and no longer spread the batch another one needed covered.
     (3, 1, 2, 42),
     (3, 1, 2, 59),
+    # An absent holder was counted on to widen its share.
+    (5, 2, 3, 10),
 ]
 
 

@@ -196,7 +196,7 @@ class Watching:
     def until(self, lines: int) -> list[str]:
         """Waits until both printed that many more lines, which must be equal; returns them."""
         printed = [
-            [side.text(line) for line in _read_lines(process, lines)]
+            [side.text(line) for line in read_lines(process, lines)]
             for side, process in zip(self._sides, self._processes, strict=True)
         ]
         assert printed[0] == printed[1], f"etcd:  {printed[0]}\nracos: {printed[1]}"
@@ -212,7 +212,7 @@ class Watching:
                 process.communicate()
 
 
-def _read_lines(process: subprocess.Popen[bytes], count: int) -> list[str]:
+def read_lines(process: subprocess.Popen[bytes], count: int) -> list[str]:
     assert process.stdout is not None
     poller = select.poll()
     poller.register(process.stdout, select.POLLIN)

@@ -103,13 +103,6 @@ def test_no_alarms(cluster: LocalCluster) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "what"),
     [
-        ("lease grant 10", 1, "Lease.LeaseGrant"),
-        ("lease revoke 1234", 1, "Lease.LeaseRevoke"),
-        ("lease timetolive 1234", 2, "Lease.LeaseTimeToLive"),
-        ("lease list", 2, "Lease.LeaseLeases"),
-        ("lease keep-alive 1234 --once", 2, "Lease.LeaseKeepAlive"),
-        ("lock name true", 1, "Lease.LeaseGrant"),
-        ("elect name value", 1, "Lease.LeaseGrant"),
         ("auth enable", 1, "Auth.AuthEnable"),
         ("user add root:pw", 1, "Auth.UserAdd"),
         ("role list", 1, "Auth.RoleList"),

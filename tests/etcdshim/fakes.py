@@ -26,6 +26,10 @@ class FakeCall:
         self.deadline: float | None = None
         self.path = "/test"
 
+    def header(self, name: bytes) -> bytes | None:
+        value = self.metadata.get(name.decode())
+        return None if value is None else value.encode("utf-8", "surrogateescape")
+
 
 class FakeStream(FakeCall):
     """A stream; the test holds the client's end. `hold` stops the client's reading."""

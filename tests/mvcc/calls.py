@@ -10,6 +10,10 @@ from racos.mvcc.command import (
     Compare,
     CompareTarget,
     DeleteRange,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseRenew,
+    LeaseRevoke,
     Operation,
     Put,
     Range,
@@ -26,16 +30,21 @@ LITERALS = (b"", b"m", b"mm", b"n", b"nn")
 
 
 class Calls:
-    """Random calls, mostly valid, whose revisions lie around the current one."""
+    """Random calls, mostly valid, whose revisions lie around the current one.
 
-    def __init__(self, rng: random.Random) -> None:
+    `lease_kinds` says which lease commands are among them, each as often as its letter occurs:
+    g(rant), (re)n(ew), r(evoke), e(xpire).
+    """
+
+    def __init__(self, rng: random.Random, *, lease_kinds: str = "ggggnnre") -> None:
         self._rng = rng
+        self._lease_kinds = lease_kinds
         self._revision = 1
 
     def next(self, revision: int) -> Command | Range:
         self._revision = revision
-        kinds = (self._put, self._delete, self._txn, self._range, self._compact)
-        return self._rng.choices(kinds, (30, 6, 30, 33, 2))[0]()
+        kinds = (self._put, self._delete, self._txn, self._range, self._compact, self._lease)
+        return self._rng.choices(kinds, (30, 6, 30, 33, 2, 8))[0]()
 
     def _put(self) -> Put:
         pick = self._rng.choice
@@ -54,6 +63,15 @@ class Calls:
 
     def _compact(self) -> Compact:
         return Compact(self._revision - self._rng.randint(-2, 20))
+
+    def _lease(self) -> Command:
+        pick = self._rng.choice
+        kind, id_ = pick(self._lease_kinds), pick((7, 7, 9, 9, 8))
+        if kind == "g":
+            return LeaseGrant(id_, self._rng.randint(1000, 9000))
+        if kind == "n":
+            return LeaseRenew(tuple(pick((7, 8, 9)) for _ in range(self._rng.randint(0, 3))))
+        return LeaseRevoke(id_) if kind == "r" else LeaseExpire(id_, self._rng.randint(0, 40))
 
     def _range(self) -> Range:
         pick = self._rng.choice

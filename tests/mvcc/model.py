@@ -18,6 +18,13 @@ from racos.mvcc.command import (
     DeleteResult,
     Event,
     KeyValue,
+    LeaseEndResult,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseGrantResult,
+    LeaseRenew,
+    LeaseRenewResult,
+    LeaseRevoke,
     Put,
     PutResult,
     Range,
@@ -26,7 +33,14 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
-from racos.mvcc.errors import Compacted, FutureRevision, KeyNotFound, LeaseNotFound
+from racos.mvcc.digest import StateDigest
+from racos.mvcc.errors import (
+    Compacted,
+    FutureRevision,
+    KeyNotFound,
+    LeaseExists,
+    LeaseNotFound,
+)
 
 State = dict[bytes, KeyValue]
 
@@ -34,8 +48,9 @@ ABSENT = KeyValue(b"", 0, 0, 0, b"", 0)
 
 
 class Model:
-    def __init__(self, leases: frozenset[int] = frozenset()) -> None:
-        self.leases = leases
+    def __init__(self) -> None:
+        self.leases: dict[int, tuple[int, int]] = {}  # id -> (ttl, number of the last renewal)
+        self.renewals = 0
         self.compact_revision = -1
         self.states: list[State] = [{}, {}]  # by revision; 1 is the empty store
         self.changes: list[list[Event]] = [[], []]  # by revision
@@ -52,6 +67,8 @@ class Model:
                 raise FutureRevision
             self.compact_revision = command.revision
             return CompactResult(self.revision)
+        if isinstance(command, LeaseGrant | LeaseRevoke | LeaseRenew | LeaseExpire):
+            return self.apply_lease(command)
         # A single put looks at its lease first; a transaction looks for the key first.
         if isinstance(command, Put) and command.lease and command.lease not in self.leases:
             raise LeaseNotFound
@@ -64,6 +81,47 @@ class Model:
             self.states.append(state)
             self.changes.append(events)
         return result._replace(revision=self.revision) if command is txn else result.responses[0]
+
+    def apply_lease(self, command: LeaseGrant | LeaseRevoke | LeaseRenew | LeaseExpire) -> Result:
+        if isinstance(command, LeaseGrant):
+            if command.id in self.leases:
+                raise LeaseExists
+            self.renewals += 1
+            self.leases[command.id] = command.ttl, self.renewals
+            return LeaseGrantResult(self.revision, command.id, command.ttl)
+        if isinstance(command, LeaseRenew):
+            ttls = []
+            for id_ in command.ids:
+                ttls.append(self.leases.get(id_, (0, 0))[0])
+                if id_ in self.leases:
+                    self.renewals += 1
+                    self.leases[id_] = ttls[-1], self.renewals
+            return LeaseRenewResult(self.revision, tuple(ttls))
+        known = command.id in self.leases
+        if isinstance(command, LeaseRevoke) and not known:
+            raise LeaseNotFound
+        if isinstance(command, LeaseExpire):
+            known = known and self.leases[command.id][1] == command.renewal
+        if known:
+            keys = self.attached(command.id)
+            del self.leases[command.id]
+            if keys:
+                self.apply(Txn((), tuple(DeleteRange(key) for key in keys)))
+        return LeaseEndResult(self.revision, known)
+
+    def attached(self, id_: int) -> list[bytes]:
+        """The keys of a lease, found by looking at all keys there are."""
+        return sorted(kv.key for kv in self.states[-1].values() if kv.lease == id_)
+
+    def digest(self) -> bytes:
+        """What the store's state digest must be."""
+        state = StateDigest(self.revision, self.compact_revision)
+        for kv in self.versions():
+            state.add(kv)
+        state.add_leases(len(self.leases), self.renewals)
+        for id_, (ttl, renewal) in sorted(self.leases.items()):
+            state.add_lease(id_, ttl, renewal, self.attached(id_))
+        return state.finish()
 
     def read_txn(self, txn: Txn) -> Result:
         return self.apply(txn)

@@ -15,7 +15,7 @@ from racos.mvcc.command import (
 )
 from tests.mvcc.coded import coded
 
-LEASES = frozenset({7, 9})
+LEASES = frozenset({7, 9})  # granted at the beginning
 REVISIONS_MAX = 30  # a run seldom gets further, so revisions of every kind occur
 
 KEYS = (b"\0", b"a", b"aa", b"ab", b"b", b"c", b"\xff")
@@ -29,7 +29,8 @@ bounds = st.sampled_from(
     [0, 0, 0, 0, 2, 3, 4, 6, 9, 14, -1]
 )  # mostly off, and low as revisions are
 flags = st.booleans()
-leases = st.sampled_from([0, 0, 0, 7, 9, 8])  # 8 does not exist
+lease_ids = st.sampled_from([7, 7, 9, 8])
+leases = st.sampled_from([0, 0, 0, 7, 9, 8])  # 8 seldom exists
 
 puts = st.builds(Put, keys, values, leases, flags, st.just(False), st.just(False)) | st.builds(
     Put, keys, values, leases, flags, flags, flags

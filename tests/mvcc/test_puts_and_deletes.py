@@ -8,6 +8,7 @@ from racos.mvcc.command import (
     DeleteRange,
     DeleteResult,
     KeyValue,
+    LeaseGrant,
     Put,
     PutResult,
     Range,
@@ -113,7 +114,9 @@ def test_the_lease_is_looked_for_before_the_key_in_a_single_put() -> None:
     ],
 )
 def test_each_put_decides_the_lease_anew(put: Put, lease: int) -> None:
-    store = Store(leases={7, 9})
+    store = Store()
+    for id_ in (7, 9):
+        store.apply(LeaseGrant(id_, 60))
     store.apply(Put(b"k", b"v", lease=7))
     store.apply(put)
     kv = get(store, b"k")

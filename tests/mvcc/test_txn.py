@@ -12,6 +12,7 @@ from racos.mvcc.command import (
     DeleteRange,
     DeleteResult,
     KeyValue,
+    LeaseGrant,
     Operation,
     Put,
     PutResult,
@@ -37,8 +38,8 @@ VERSION, CREATE, MOD, VALUE, LEASE = CompareTarget
 @pytest.fixture
 def store() -> Store:
     """a at revision 2, b at 3 and 4 with lease 7."""
-    store = Store(leases={7})
-    for command in (Put(b"a", b"m"), Put(b"b", b"n"), Put(b"b", b"n", lease=7)):
+    store = Store()
+    for command in (LeaseGrant(7, 60), Put(b"a", b"m"), Put(b"b", b"n"), Put(b"b", b"n", lease=7)):
         store.apply(command)
     return store
 

@@ -83,6 +83,7 @@ class Cluster:
         self.logs: list[Log] = []
         self.drivers: list[Driver | None] = [None] * total
         self.ports = [Port(self, lane) for lane in range(total)]
+        self.paused: set[int] = set()
         self.reports: list[str] = []
         self.lives = 0
         for lane in range(total):
@@ -132,6 +133,13 @@ class Cluster:
         for other in self.alive():
             self.driver(other).on_down(lane)
 
+    def pause(self, lane: int) -> None:
+        """The process sleeps: it takes no turn, and what is sent to it waits."""
+        self.paused.add(lane)
+
+    def resume(self, lane: int) -> None:
+        self.paused.discard(lane)
+
     def split(self, one: int, other: int) -> None:
         self.cut.add(frozenset((one, other)))
         for a, b in ((one, other), (other, one)):
@@ -148,12 +156,15 @@ class Cluster:
 
     def step(self) -> bool:
         """Everyone's turn, sync and mail once; whether anything happened."""
-        busy = bool(self.flight)
         mail, self.flight = self.flight, []
+        self.flight = [entry for entry in mail if entry[1] in self.paused]
+        busy = len(self.flight) < len(mail)
         for sender, receiver, header, blobs in mail:
-            if self.reachable(sender, receiver):
+            if receiver not in self.paused and self.reachable(sender, receiver):
                 self.driver(receiver).on_frame(sender, header, blobs)
         for lane in self.alive():
+            if lane in self.paused:
+                continue
             driver, port = self.driver(lane), self.ports[lane]
             driver.turn()
             if port.batch is not None:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from racos.mvcc.command import Command, Compact, Compare, DeleteRange, Operation, Put, Range, Txn
+from racos.mvcc.command import (
+    Command,
+    Compact,
+    Compare,
+    DeleteRange,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseRenew,
+    LeaseRevoke,
+    Operation,
+    Put,
+    Range,
+    Txn,
+)
 
 keys = st.binary(min_size=1, max_size=6)
 values = st.binary(max_size=40)
@@ -43,6 +56,13 @@ operations: st.SearchStrategy[Operation] = st.recursive(
     st.one_of(puts, deletes, ranges), _txns, max_leaves=6
 )
 txns = _txns(operations)
+lease_ids = st.integers(-(2**63), 2**63 - 1)
+leases: st.SearchStrategy[Command] = st.one_of(
+    st.builds(LeaseGrant, lease_ids, numbers),
+    st.builds(LeaseRevoke, lease_ids),
+    st.builds(LeaseRenew, st.lists(lease_ids, max_size=3).map(tuple)),
+    st.builds(LeaseExpire, lease_ids, numbers),
+)
 commands: st.SearchStrategy[Command] = st.one_of(
-    puts, deletes, txns, st.builds(Compact, numbers, st.booleans())
+    puts, deletes, txns, st.builds(Compact, numbers, st.booleans()), leases
 )

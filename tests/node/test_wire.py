@@ -104,9 +104,19 @@ def test_chunks_and_fragments_travel() -> None:
         pb.Frame(states=[pb.State(lane=3)]).SerializeToString(),
         pb.Frame(pays=[pb.Pay(lane=0, held=0b1000)]).SerializeToString(),
         pb.Frame(pays=[pb.Pay(lane=0)]).SerializeToString(),
+        pb.Frame(pays=[pb.Pay(lane=0, held=1, coded=True)]).SerializeToString(),
+        pb.Frame(pays=[pb.Pay(lane=0, held=1, values=1)]).SerializeToString(),
         pb.Frame(fragment_replies=[pb.FragmentReply(held=0b11)]).SerializeToString(),
     ],
-    ids=["not protobuf", "no such lane", "no such fragment", "no descriptor", "too few blobs"],
+    ids=[
+        "not protobuf",
+        "no such lane",
+        "no such fragment",
+        "no descriptor",
+        "no fragments",
+        "fragments of nothing",
+        "too few blobs",
+    ],
 )
 def test_nonsense_is_refused(frame: bytes) -> None:
     with pytest.raises(WireError):

@@ -10,8 +10,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from racos.mvcc.command import Command, Compact, Put, Range, Txn, Value
-from racos.mvcc.digest import StateDigest
+from racos.mvcc.command import (
+    Command,
+    Compact,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseRenew,
+    LeaseRevoke,
+    Put,
+    Range,
+    Txn,
+    Value,
+)
 from racos.mvcc.errors import StoreError
 from racos.mvcc.store import Store
 from tests.mvcc import strategies
@@ -24,9 +34,11 @@ pytestmark = pytest.mark.slow
 class StoreAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.store = Store(strategies.LEASES)
-        self.quiet = Store(strategies.LEASES)  # a replica that owes nobody an answer
-        self.model = Model(strategies.LEASES)
+        self.store = Store()
+        self.quiet = Store()  # a replica that owes nobody an answer
+        self.model = Model()
+        for lease in sorted(strategies.LEASES):
+            self.apply(LeaseGrant(lease, 5))
 
     @rule(command=strategies.puts)
     def put(self, command: Put) -> None:
@@ -46,6 +58,23 @@ class StoreAgainstModel(RuleBasedStateMachine):
     @rule(command=strategies.deletes)
     def delete(self, command: Command) -> None:
         self.apply(command)
+
+    @rule(lease=strategies.lease_ids, ttl=st.integers(2, 9))
+    def grant(self, lease: int, ttl: int) -> None:
+        self.apply(LeaseGrant(lease, ttl))
+
+    @rule(lease=strategies.lease_ids)
+    def revoke(self, lease: int) -> None:
+        self.apply(LeaseRevoke(lease))
+
+    @rule(leases=st.lists(strategies.lease_ids, max_size=3))
+    def renew(self, leases: list[int]) -> None:
+        self.apply(LeaseRenew(tuple(leases)))
+
+    @rule(lease=strategies.lease_ids, behind=st.sampled_from([0, 0, 1, -1]))
+    def expire(self, lease: int, behind: int) -> None:
+        _, renewal = self.model.leases.get(lease, (0, self.model.renewals))
+        self.apply(LeaseExpire(lease, renewal - behind))
 
     @rule(command=strategies.txns())
     def txn(self, command: Txn) -> None:
@@ -100,11 +129,14 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def exactly_the_right_versions_are_kept(self) -> None:
-        expected = StateDigest(self.model.revision, self.model.compact_revision)
-        for kv in self.model.versions():
-            expected.add(kv)
-        assert self.store.state_digest() == expected.finish()
-        assert self.quiet.state_digest() == expected.finish()
+        expected = self.model.digest()
+        assert self.store.state_digest() == expected
+        assert self.quiet.state_digest() == expected
+
+    @invariant()
+    def leases_have_the_keys_that_name_them(self) -> None:
+        found = {lease.id: lease.sorted_keys() for lease in self.store.leases}
+        assert found == {id_: self.model.attached(id_) for id_ in self.model.leases}
 
     def apply(self, command: Command) -> None:
         loaded = load(self.store.values_needed(command))

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -91,7 +92,7 @@ class Load:
 
     async def _call(self, client: Client, draw: random.Random, known: dict[str, int]) -> Operation:
         mix = self.mix
-        key = f"k{draw.randrange(mix.keys)}"
+        key = key_of(draw.randrange(mix.keys))
         choice = draw.random()
         if choice < mix.gets:
             operation = await client.get(key)
@@ -107,26 +108,38 @@ class Load:
 
     async def more_puts(self, count: int, members: Sequence[str], timeout: float) -> None:
         """Waits for so many acknowledged puts, begun from now on, on each of these members."""
-        since = time.monotonic_ns()
+        await self._more(Kind.PUT, count, members, timeout)
+
+    async def more_gets(self, count: int, members: Sequence[str], timeout: float) -> None:
+        """As `more_puts`, for reads."""
+        await self._more(Kind.GET, count, members, timeout)
+
+    async def _more(self, kind: Kind, count: int, members: Sequence[str], timeout: float) -> None:
+        first = len(self.operations)
 
         def done() -> bool:
-            acknowledged = [
-                each for each in self.operations if each.begin >= since and acknowledged_put(each)
-            ]
-            return all(
-                sum(each.member == member for each in acknowledged) >= count for member in members
+            good = Counter(
+                each.member
+                for each in self.operations[first:]
+                if each.kind is kind and each.outcome is Outcome.OK
             )
+            return all(good[member] >= count for member in members)
 
         async with asyncio.timeout(timeout), self._progress:
             await self._progress.wait_for(done)
 
     def gap_ms(self, since: int) -> float:
         """Longest time without an acknowledged put since a moment (monotonic ns), in ms."""
-        ends = sorted(each.end for each in self.operations if acknowledged_put(each))
+        ends = sorted(
+            each.end
+            for each in self.operations
+            if each.kind is Kind.PUT and each.outcome is Outcome.OK
+        )
         moments = [since, *(end for end in ends if end >= since)]
         gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
         return max(gaps, default=0) / _MS
 
 
-def acknowledged_put(operation: Operation) -> bool:
-    return operation.kind is Kind.PUT and operation.outcome is Outcome.OK
+def key_of(number: int) -> str:
+    """The keys of every load: 0 to `Mix.keys` - 1."""
+    return f"k{number}"

@@ -36,7 +36,7 @@ async def test_kill_any_one_of_three(three: LocalCluster) -> None:
 
 
 async def test_kill_any_two_of_five(five: LocalCluster) -> None:
-    async with Load(endpoints(five), per_member=3) as load:
+    async with Load(endpoints(five), per_member=2) as load:
         for victims in (("n1", "n2"), ("n3", "n5")):
             gap = await kill_and_restart(load, five, victims)
             print(f"{' and '.join(victims)} of five killed: longest gap {gap:.0f} ms")
@@ -47,7 +47,7 @@ async def test_kill_any_two_of_five(five: LocalCluster) -> None:
 @pytest.mark.parametrize("n", [3, 5])
 async def test_kill_all_at_once(n: int, request: pytest.FixtureRequest) -> None:
     cluster: LocalCluster = request.getfixturevalue("three" if n == 3 else "five")
-    async with Load(endpoints(cluster)) as load:
+    async with Load(endpoints(cluster), per_member=12 // n) as load:
         for _ in range(2):
             await load.more_puts(20, cluster.names, PATIENCE)
             await kill(cluster, cluster.names)

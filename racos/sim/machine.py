@@ -1,0 +1,301 @@
+"""One simulated machine: a disk, a clock, and in each life a production driver between them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from racos.core.effects import Effects
+from racos.core.messages import Buffer, Message
+from racos.core.quorum import Quorum
+from racos.core.replica import Settings
+from racos.erasure.codec import Codec
+from racos.node.batcher import Limits
+from racos.node.driver import Driver
+from racos.node.driver import Options as NodeOptions
+from racos.node.wire import Hello
+from racos.sim.clock import Clock
+from racos.sim.disk import Died, SimDisk
+from racos.sim.events import Action, Events
+from racos.sim.options import Options
+from racos.sim.violation import Violation
+from racos.storage.log import Appended, Batch, Log, LogError, Replayed
+
+TIMER_SECONDS = 0.01  # of the node's own clock, as in production
+TURN_SECONDS = 0.0001  # from an input to the turn that handles it: what comes between is joined
+SECRET = b"simulated"
+
+
+class Observer(Protocol):
+    """Who looks over the machines' shoulders: the world, for its checkers."""
+
+    def received(self, lane: int, sender: int, message: Message) -> None: ...
+
+    def effects(self, lane: int, effects: Effects, next_sequence: int) -> None: ...
+
+    def appended(
+        self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]
+    ) -> None: ...
+
+    def synced(self, lane: int, sequence: int) -> None: ...
+
+    def replayed(self, lane: int, entry: Replayed) -> None: ...
+
+    def replay_ended(self, lane: int, sequence: int) -> None: ...
+
+    def died(self, lane: int, *, power: bool, why: str) -> None: ...
+
+    def applied(self, lane: int, first: int, last: int) -> None: ...
+
+    def transmit(
+        self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]
+    ) -> bool: ...
+
+
+class TappedLog(Log):
+    """The production log, its records noted as they come and go."""
+
+    lane: int
+    observer: Observer
+
+    def replay(self) -> Iterator[Replayed]:
+        for entry in super().replay():
+            self.observer.replayed(self.lane, entry)
+            yield entry
+        self.observer.replay_ended(self.lane, self.durable_sequence)
+
+    def append(self, kind: int, header: bytes, blobs: Sequence[Buffer] = ()) -> Appended:
+        appended = super().append(kind, header, blobs)
+        self.observer.appended(self.lane, appended.sequence, kind, header, blobs)
+        return appended
+
+
+class Flusher:
+    """The driver's flusher port."""
+
+    __slots__ = ("start",)
+
+    def __init__(self, start: Callable[[Batch], None]) -> None:
+        self.start = start
+
+
+class Machine:
+    """Also the driver's `Link`. What reaches a paused machine waits in its backlog."""
+
+    def __init__(
+        self, options: Options, lane: int, quorum: Quorum, events: Events, observer: Observer
+    ) -> None:
+        self.options = options
+        self.lane = lane
+        self.quorum = quorum
+        self.life = 0
+        self.driver: Driver | None = None
+        self.paused = False
+        self.sync_factor = 1.0  # of the usual time of a sync
+        self.sync_fails = False  # the next one does
+        self.reports: list[str] = []
+        self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
+        self.clock = Clock(events, 1000.0 * lane)
+        self._events = events
+        self._observer = observer
+        self._source = random.Random(f"machine {lane} {options.seed}")
+        self._codec = Codec(quorum.data, quorum.total)
+        self._batch: Batch | None = None
+        self._scheduled = False
+        self._backlog: list[tuple[Action, tuple[Any, ...]]] = []
+
+    # -- life and death --------------------------------------------------------------------------
+
+    def start(self, steps_left: int | None = None) -> None:
+        """Boot on what the disk holds. `steps_left`: the power fails again after so many steps."""
+        assert self.driver is None
+        self.life += 1
+        self.disk.steps_left = steps_left
+        try:
+            self.driver = self._boot()
+        except Died:
+            self._die(power=True, why="lost power while starting")
+            return
+        except LogError as error:
+            raise Violation("boot", f"n{self.lane} cannot start: {error}") from error
+        self.disk.steps_left = None
+        self._on_timer()
+
+    def _boot(self) -> Driver:
+        log = TappedLog.open(
+            self.disk,
+            member_id=self.lane + 1,
+            cluster_id=9,
+            segment_bytes=self.options.segment_bytes,
+        )
+        assert isinstance(log, TappedLog)
+        log.lane, log.observer = self.lane, self._observer
+        options = self.options
+        driver = Driver(
+            Settings(
+                self.quorum,
+                self.lane,
+                SECRET,
+                self.life,
+                rounds_max=options.rounds_max,
+                suspect_after=options.suspect_after,
+            ),
+            log,
+            self._codec,
+            self,
+            Flusher(self._start_batch),
+            self.clock,
+            options=NodeOptions(
+                options.inline_limit, 1 << 18, Limits(request_seconds=options.request_seconds)
+            ),
+            hello=Hello(f"n{self.lane}", ()),
+            applied=lambda first, last: self._observer.applied(self.lane, first, last),
+            report=self.reports.append,
+        )
+        self._tap(driver)
+        return driver
+
+    def _tap(self, driver: Driver) -> None:
+        """Let the observer see what the core gets and wants; nothing is changed."""
+        replica, log, observer, lane = driver.replica, driver.log, self._observer, self.lane
+        receive, take_effects = replica.receive, replica.take_effects
+
+        def tapped_receive(sender: int, message: Message) -> None:
+            observer.received(lane, sender, message)
+            receive(sender, message)
+
+        def tapped_effects() -> Effects:
+            effects = take_effects()
+            observer.effects(lane, effects, log.last_sequence + 1)
+            return effects
+
+        replica.receive = tapped_receive  # type: ignore[method-assign]  # the point of a tap
+        replica.take_effects = tapped_effects  # type: ignore[method-assign]
+
+    def kill(self, *, power: bool, why: str) -> None:
+        """The end of this life, at whatever moment: a batch may be half on its way to the disk."""
+        if self.driver is None:
+            return
+        batch = self._batch
+        if batch is not None and not batch.ran:
+            self.disk.steps_left = self._source.randrange(6)
+            try:
+                batch.run()
+            except Died:
+                pass
+            else:
+                self._observer.synced(self.lane, batch.sequence)
+        self._die(power=power, why=why)
+
+    def _die(self, *, power: bool, why: str) -> None:
+        self.driver = None
+        self.life += 1
+        self.paused = False
+        self._backlog.clear()
+        self._batch = None
+        self._scheduled = False
+        self.sync_fails = False
+        if power:
+            self.disk.power_off()
+            self.clock.jump(self._source.uniform(0.0, 5000.0))
+        else:
+            self.disk.process_died()
+        self._observer.died(self.lane, power=power, why=why)
+
+    def pause(self) -> None:
+        self.paused = self.driver is not None
+
+    def resume(self) -> None:
+        """What came meanwhile is handled now, in order."""
+        self.paused = False
+        backlog, self._backlog = self._backlog, []
+        for action, arguments in backlog:
+            self._guarded(self.life, action, arguments)
+
+    # -- inputs ----------------------------------------------------------------------------------
+
+    def after(self, delay: float, action: Action, *arguments: Any) -> None:
+        """Something happens to this life of the machine, if it lasts so long."""
+        self._events.after(delay, self._guarded, self.life, action, arguments)
+
+    def do(self, action: Action, *arguments: Any) -> None:
+        """As `after`, at once."""
+        self._guarded(self.life, action, arguments)
+
+    def _guarded(self, life: int, action: Action, arguments: tuple[Any, ...]) -> None:
+        if life != self.life or self.driver is None:
+            return
+        if self.paused:
+            self._backlog.append((action, arguments))
+            return
+        try:
+            action(*arguments)
+        except OSError as error:  # production ends the process, too
+            self.kill(power=False, why=str(error))
+
+    def deliver(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+        self.do(self._on_frame, sender, header, blobs)
+
+    def _on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+        assert self.driver is not None
+        self.driver.on_frame(sender, header, blobs)
+        self.wake()
+
+    def call(self, action: Callable[[Driver], None]) -> None:
+        """A caller reaches the driver; a turn follows."""
+        self.do(self._call, action)
+
+    def _call(self, action: Callable[[Driver], None]) -> None:
+        assert self.driver is not None
+        action(self.driver)
+        self.wake()
+
+    def wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.after(TURN_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        assert self.driver is not None
+        self._scheduled = False
+        self.driver.turn()
+
+    def _on_timer(self) -> None:
+        assert self.driver is not None
+        self.driver.turn()
+        self.after(TIMER_SECONDS / self.clock.rate, self._on_timer)
+
+    # -- the driver's link and flusher -----------------------------------------------------------
+
+    def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool:
+        return self._observer.transmit(self.lane, lane, header, blobs)
+
+    def _start_batch(self, batch: Batch) -> None:
+        assert self._batch is None, "one batch at a time"
+        self._batch = batch
+        usual = self.options.sync * (0.5 + 0.5 * self._source.expovariate(1.0))
+        # Not `after`: a sync under way ends even if the process is stopped meanwhile.
+        self._events.after(usual * self.sync_factor, self._sync, self.life, batch)
+
+    def _sync(self, life: int, batch: Batch) -> None:
+        if life != self.life or self.driver is None:
+            return
+        if self.sync_fails:
+            self.sync_fails = False
+            self.disk.fail_after(self._source.randrange(3), OSError(5, "simulated sync error"))
+        try:
+            batch.run()
+        except OSError as error:
+            self._batch = None
+            self._die(power=False, why=str(error))
+            return
+        self._observer.synced(self.lane, batch.sequence)
+        # Between the sync and its announcement lies a moment at which the node may die.
+        self.after(TURN_SECONDS, self._flushed, batch)
+
+    def _flushed(self, batch: Batch) -> None:
+        assert self.driver is not None
+        self._batch = None
+        self.driver.flushed(batch)
+        self.driver.turn()

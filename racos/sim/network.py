@@ -1,0 +1,223 @@
+"""The simulated network: connections between all pairs, and what can happen to frames.
+
+Two temperaments, as the options say. As TCP (no loss, duplication or reordering drawn): a link
+delivers in order and completely while its connection lasts; a dead link holds frames back until it
+is healed or reset. As datagrams: frames are lost, repeated, overtaken, and may come from a
+connection, or a life of the sender, that has ended.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from racos.core.messages import Buffer
+from racos.node import wire
+from racos.sim.adversary import Adversary
+from racos.sim.events import Events
+from racos.sim.options import Options
+
+Deliver = Callable[[int, int, bytes, Sequence[Buffer]], None]  # sender, receiver, header, blobs
+Notify = Callable[[int, int], None]  # whom, about whom
+
+_CONNECT_SECONDS = 0.05  # between two attempts
+_LATE_SECONDS = 0.12  # what the adversary calls late: longer than patience, mostly
+_HELD_MAX = 10_000  # frames of one dead link; production's queues are shorter
+
+
+class Link:
+    """One direction between two nodes."""
+
+    __slots__ = ("blocked", "busy_until", "cut_from", "held")
+
+    def __init__(self) -> None:
+        self.blocked = False
+        self.busy_until = 0.0  # in-order delivery: nothing arrives before this
+        self.cut_from = float("inf")  # what was sent later died with the sender
+        self.held: list[tuple[int, bytes, Sequence[Buffer]]] = []
+
+
+class Network:
+    def __init__(
+        self,
+        options: Options,
+        events: Events,
+        deliver: Deliver,
+        up: Notify,
+        down: Notify,
+        ready: Callable[[int], bool],
+    ) -> None:
+        self.options = options
+        self.frames = 0  # delivered
+        self.lost = 0
+        self._events = events
+        self._deliver = deliver
+        self._up, self._down, self._ready = up, down, ready
+        self._source = random.Random(f"network {options.seed}")
+        lanes = range(options.nodes)
+        self._links = {(a, b): Link() for a in lanes for b in lanes if a != b}
+        self._epochs = {(a, b): 0 for a in lanes for b in lanes if a < b}
+        self.connected: set[tuple[int, int]] = set()  # pairs, the lower lane first
+        self.calm = False  # after the heal: no more loss, duplicates or reordering
+        self.adversary: Adversary | None = None
+        if options.on("adversary"):
+            late = min(_LATE_SECONDS, options.suspect_after)
+            self.adversary = Adversary(self._source, options.delay, late, options.suspect_after)
+        events.after(0.0, self._connect_all)
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    @property
+    def datagrams(self) -> bool:
+        options = self.options
+        return not self.calm and any(map(options.on, ("loss", "duplicate", "reorder", "adversary")))
+
+    def send(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
+        if _pair(sender, receiver) not in self.connected:
+            return False
+        blobs = [bytes(blob) for blob in blobs]
+        if self.adversary is not None and not self.calm:
+            for message in wire.decode(header, blobs, self.options.nodes):
+                delay = self.adversary.delay(receiver, message)
+                one, its_blobs = wire.encode([message])
+                self._transmit(sender, receiver, one, its_blobs, delay)
+            return True
+        options = self.options
+        if not self.calm and options.on("loss") and self._source.random() < options.loss:
+            self.lost += 1
+            return True
+        self._transmit(sender, receiver, header, blobs, self._delay())
+        if not self.calm and options.on("duplicate") and self._source.random() < options.duplicate:
+            self._transmit(sender, receiver, header, blobs, self._delay() * 20)
+        return True
+
+    def _delay(self) -> float:
+        mean = self.options.delay
+        usual = mean * (0.5 + 0.5 * self._source.expovariate(1.0))
+        if not self.calm and self.options.on("reorder") and self._source.random() < 0.1:
+            return usual * 20
+        return usual
+
+    def _transmit(
+        self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer], delay: float
+    ) -> None:
+        link = self._links[sender, receiver]
+        epoch = self._epochs[_pair(sender, receiver)]
+        if link.blocked:
+            if self.datagrams or len(link.held) >= _HELD_MAX:
+                self.lost += 1
+            else:
+                link.held.append((epoch, header, blobs))
+            return
+        arrival = self._events.now + delay
+        if not self.datagrams:
+            arrival = link.busy_until = max(arrival, link.busy_until)
+        sent_at = self._events.now
+        self._events.after(
+            arrival - sent_at, self._arrive, sender, receiver, sent_at, epoch, header, blobs
+        )
+
+    def _arrive(
+        self,
+        sender: int,
+        receiver: int,
+        sent_at: float,
+        epoch: int,
+        header: bytes,
+        blobs: Sequence[Buffer],
+    ) -> None:
+        link = self._links[sender, receiver]
+        stale = epoch != self._epochs[_pair(sender, receiver)] and not self.datagrams
+        if stale or sent_at > link.cut_from:
+            self.lost += 1
+            return
+        if link.blocked:
+            if self.datagrams or len(link.held) >= _HELD_MAX:
+                self.lost += 1
+            else:
+                link.held.append((epoch, header, blobs))
+            return
+        self.frames += 1
+        self._deliver(sender, receiver, header, blobs)
+
+    # -- connections -----------------------------------------------------------------------------
+
+    def _connect_all(self) -> None:
+        for a, b in self._epochs:
+            dead = self._links[a, b].blocked or self._links[b, a].blocked
+            if (a, b) not in self.connected and self._ready(a) and self._ready(b) and not dead:
+                self._connect(a, b)
+        self._events.after(_CONNECT_SECONDS, self._connect_all)
+
+    def _connect(self, a: int, b: int) -> None:
+        self.connected.add((a, b))
+        self._epochs[a, b] += 1
+        for one, other in ((a, b), (b, a)):
+            self._links[one, other].cut_from = float("inf")
+            self._links[one, other].busy_until = self._events.now
+            self._down(one, other)  # if it had not noticed the end of the last connection yet
+            self._up(one, other)
+
+    def reset(self, a: int, b: int) -> None:
+        """Break a connection; both ends notice."""
+        pair = _pair(a, b)
+        if pair in self.connected:
+            self.connected.remove(pair)
+            self._epochs[pair] += 1
+            self._drop_held(a, b)
+            self._down(a, b)
+            self._down(b, a)
+
+    def _drop_held(self, a: int, b: int) -> None:
+        for link in (self._links[a, b], self._links[b, a]):
+            self.lost += len(link.held)
+            link.held.clear()
+
+    def died(self, lane: int, *, power: bool) -> None:
+        """A node is gone. With its power, some of what it sent last is gone too, and nobody is
+        told; the end of a process closes its connections, which the others see."""
+        for other in range(self.options.nodes):
+            pair = _pair(lane, other)
+            if other == lane:
+                continue
+            if power:
+                back = (
+                    self.options.delay
+                    * self._source.choice((0.0, 1.0, 3.0))
+                    * self._source.random()
+                )
+                self._links[lane, other].cut_from = self._events.now - back
+            if pair in self.connected:
+                self.connected.remove(pair)
+                self._drop_held(lane, other)
+                if not power or self._source.random() < 0.3:
+                    self._events.after(self.options.delay, self._tell_gone, other, lane)
+
+    def _tell_gone(self, whom: int, gone: int) -> None:
+        if _pair(whom, gone) not in self.connected:
+            self._down(whom, gone)
+
+    def block(self, sender: int, receiver: int) -> None:
+        self._links[sender, receiver].blocked = True
+
+    def unblock(self, sender: int, receiver: int) -> None:
+        """Held frames come now, in order."""
+        link = self._links[sender, receiver]
+        link.blocked = False
+        held, link.held = link.held, []
+        for epoch, header, blobs in held:
+            if epoch == self._epochs[_pair(sender, receiver)]:
+                self._transmit(sender, receiver, header, blobs, self._delay())
+
+    def blocked(self) -> list[tuple[int, int]]:
+        return [ends for ends, link in self._links.items() if link.blocked]
+
+    def calm_down(self) -> None:
+        """The bad times are over: every link works and loses nothing."""
+        self.calm = True
+        for sender, receiver in self.blocked():
+            self.unblock(sender, receiver)
+
+
+def _pair(a: int, b: int) -> tuple[int, int]:
+    return (a, b) if a < b else (b, a)

@@ -1,0 +1,150 @@
+"""What one seed's world is like: drawn from the seed, printable, and changeable by hand.
+
+Swarm testing: each seed draws which classes of faults are on at all, because a mixture of
+everything hides what a few of them together would show.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+Setting: TypeAlias = int | float | tuple[str, ...]
+
+FAULTS = (
+    "loss",  # frames vanish, connections stay
+    "duplicate",  # frames come twice
+    "reorder",  # frames overtake each other
+    "partition",  # groups cannot hear each other, either way
+    "one_way",  # one direction of some links is dead
+    "clog",  # a link delivers nothing for a while, then everything
+    "reset",  # connections break and come back
+    "power",  # a node loses power: what was not synced is lost, torn or reordered
+    "kill",  # a process dies: its disk's cache survives
+    "power_all",  # all nodes lose power at one moment
+    "storm",  # nodes are killed again before they caught up
+    "slow_disk",  # one node's syncs take long
+    "sync_error",  # a sync fails: the node must die
+    "pause",  # SIGSTOP for a while
+    "rate",  # clocks run at half to double speed
+    "adversary",  # the network tries to split votes
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Times in virtual seconds, sizes in bytes."""
+
+    seed: int
+    nodes: int = 3
+    faults_max: int = 1  # f
+    data: int = 2  # k
+    seconds: float = 4.0  # of the phase in which anything may fail
+    calls: int = 1000  # the phase ends earlier after so many
+    faults: tuple[str, ...] = ()
+    fault_every: float = 0.5  # mean time between two faults of one class
+    clients: int = 5
+    watchers: int = 3
+    think: float = 0.02  # mean pause of a client between two operations
+    keys: int = 8
+    reads: float = 0.4  # share of operations
+    large: float = 0.2  # share of values above the inline limit
+    large_bytes: int = 4000
+    inline_limit: int = 256
+    compactions: float = 0.02  # share of operations
+    delay: float = 0.0005  # mean of one message
+    sync: float = 0.001  # mean of one sync
+    loss: float = 0.05
+    duplicate: float = 0.05
+    segment_bytes: int = 1 << 20
+    rounds_max: int = 64  # W
+    suspect_after: float = 0.25
+    request_seconds: float = 1.5
+    live_within: float = 12.0  # after the heal everything must be settled in this time
+
+    def on(self, fault: str) -> bool:
+        return fault in self.faults
+
+    def text(self) -> str:
+        """All that differs from the defaults, for the eye."""
+        return _differences(self, Options(self.seed))
+
+    def settings(self) -> str:
+        """What differs from the seed's own options, as `--set` takes it."""
+        return _differences(self, draw(self.seed))
+
+
+def _differences(options: Options, usual: Options) -> str:
+    parts = []
+    for name in Options.__slots__:
+        value = getattr(options, name)
+        if value != getattr(usual, name):
+            shown = "+".join(value) or "none" if isinstance(value, tuple) else f"{value:.9g}"
+            parts.append(f"{name}={shown}")
+    return ",".join(parts)
+
+
+SHAPES = ((1, 0), (2, 0), (3, 1), (3, 1), (3, 1), (4, 1), (5, 2), (5, 2), (5, 1), (7, 3))
+
+
+def draw(seed: int) -> Options:
+    """The options of a seed."""
+    source = random.Random(f"options {seed}")
+    nodes, faults_max = source.choice(SHAPES)
+    usual = nodes - faults_max
+    data = usual if source.random() < 0.7 else source.randint(1, usual)
+    share = source.choice((0.0, 0.15, 0.3, 0.5))
+    faults = tuple(fault for fault in FAULTS if source.random() < share)
+    return Options(
+        seed=seed,
+        nodes=nodes,
+        faults_max=faults_max,
+        data=data,
+        seconds=source.choice((2.0, 4.0, 6.0)),
+        faults=faults,
+        fault_every=source.choice((0.2, 0.5, 1.0, 2.0)),
+        calls=source.choice((300, 1000)),
+        clients=source.randint(2, 8),
+        watchers=source.randint(1, 4),
+        think=source.choice((0.002, 0.01, 0.03, 0.1)),
+        keys=source.choice((2, 5, 20)),
+        reads=source.choice((0.2, 0.5, 0.7)),
+        large=source.choice((0.0, 0.1, 0.4, 0.8)),
+        large_bytes=source.choice((600, 4000, 20000)),
+        compactions=source.choice((0.0, 0.01, 0.05)),
+        delay=source.choice((0.0001, 0.0005, 0.005, 0.02)),
+        sync=source.choice((0.0001, 0.001, 0.01)),
+        loss=source.choice((0.01, 0.05, 0.2)),
+        duplicate=source.choice((0.01, 0.1, 0.5)),
+        segment_bytes=source.choice((16 << 10, 256 << 10, 1 << 20)),
+        rounds_max=source.choice((8, 32, 128)),
+        suspect_after=source.choice((0.1, 0.25, 0.5)),
+    )
+
+
+def changed(options: Options, text: str) -> Options:
+    """The options with `name=value,..` applied. Raises ValueError with what is wrong."""
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or name not in Options.__slots__:
+            raise ValueError(f"no option {part!r}; there are {', '.join(Options.__slots__)}")
+        options = with_option(options, name, _parsed(name, value))
+    return options
+
+
+def with_option(options: Options, name: str, value: Setting) -> Options:
+    """The options with one of them changed."""
+    changes: dict[str, Any] = {name: value}
+    return replace(options, **changes)
+
+
+def _parsed(name: str, value: str) -> Setting:
+    if name == "faults":
+        wanted = tuple(filter(None, value.replace("none", "").split("+")))
+        unknown = [fault for fault in wanted if fault not in FAULTS]
+        if unknown:
+            raise ValueError(f"no fault class {unknown[0]!r}; there are {', '.join(FAULTS)}")
+        return wanted
+    default = next(field.default for field in fields(Options) if field.name == name)
+    return float(value) if isinstance(default, float) else int(value)
