@@ -26,6 +26,7 @@ from racos.mvcc.command import (
     Range,
     RangeResult,
     Result,
+    Txn,
     TxnResult,
 )
 
