@@ -73,6 +73,14 @@ def sim_command(context: typer.Context) -> None:
     raise typer.Exit(simulate(context.args))
 
 
+@app.command("explore", context_settings=_PASS_ON, add_help_option=False)
+def explore_command(context: typer.Context) -> None:
+    """Visit every state of one slot of a small cluster (`racos explore --help`)."""
+    from racos.sim.explore_cli import run as explore
+
+    raise typer.Exit(explore(context.args))
+
+
 @app.command("bench", context_settings=_PASS_ON, add_help_option=False)
 def bench_command(context: typer.Context) -> None:
     """Compare throughput and latency with stock etcd (`racos bench --help`)."""

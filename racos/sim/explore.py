@@ -12,7 +12,7 @@ What is left out, and why nothing is lost by it:
 - Knowledge that no rule asks for is forgotten (`local._normal`).
 - Waking late from a sync is a sync that comes late; a crash between sync and wake is a sync, then a
   crash, as what was said need not arrive.
-- Replicas that are not the owner are interchangeable if the batch is inline (`symmetric`).
+- Replicas that are not the owner are interchangeable if the batch is inline (`renaming`).
 
 Not explored: coins that differ between replicas (P-4; the coin is a pure function of slot, phase
 and the cluster's secret), more than two phases, and what other slots could do to this one.
@@ -20,20 +20,19 @@ and the cluster's secret), more than two phases, and what other slots could do t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from itertools import combinations, permutations
+from itertools import combinations, pairwise
 from typing import Final, NamedTuple
 
-from racos.core.messages import Hold, Message, Pay, Payload, PayRecord, Record, State
-from racos.core.outbox import ALL
+from racos.core.messages import Hold, Message, Pay, State
 from racos.core.quorum import Quorum, bits
 from racos.sim.local import (
     BOTH_OVER,
     COVER_OVER,
     CRASH,
     NAMES,
-    OWNER,
     PHASES,
     REBUILT,
     REST_OVER,
@@ -44,6 +43,7 @@ from racos.sim.local import (
     Local,
     Machine,
 )
+from racos.sim.renaming import rename, renamings
 
 _LOCAL_BITS: Final = 24
 _LOCAL_MASK: Final = (1 << _LOCAL_BITS) - 1
@@ -64,6 +64,7 @@ class Shape(NamedTuple):
     proposes: bool = True
     spread: bool = True  # whether coded batches are widened and rebuilt
     states_max: int | None = None
+    phases: int = PHASES
 
 
 class Outcome(NamedTuple):
@@ -108,7 +109,7 @@ class Explorer:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.quorum = shape.quorum
-        self.machine = Machine(shape.quorum, coded=shape.coded)
+        self.machine = Machine(shape.quorum, coded=shape.coded, phases=shape.phases)
         self.locals: list[Local] = []
         self._said: list[int] = []
         self._numbers: dict[Local, int] = {}
@@ -118,9 +119,12 @@ class Explorer:
         self._moves: dict[tuple[int, int, int, bool], tuple[Move, ...]] = {}
         self._survives: dict[tuple[tuple[bool, int], ...], bool] = {}
         self._contradicts: dict[int, bool] = {}
-        self._renamings = list(_renamings(shape))
+        # For more replicas, trying all names costs more than it saves.
+        alike = not shape.coded and self.quorum.total == 3
+        self._renamings = list(renamings(self.quorum.total)) if alike else []
         self._renamed: dict[tuple[int, int], int] = {}
         self.parents: dict[int, int] = {}
+        self._until = math.inf
         self.transitions = 0
         self.quiet = 0
         self.decided = [0, 0]
@@ -175,9 +179,9 @@ class Explorer:
 
     def _outcomes(self, number: int, event: int, coins: int) -> Iterator[Move]:
         local, tossed = self.locals[number], self._coins[coins]
-        coin = tossed[local.phase] if local.phase < PHASES else 0
+        coin = tossed[local.phase] if local.phase < self.shape.phases else 0
         if event == RESTART:
-            coin = tossed[phase] if (phase := _phase(local)) < PHASES else 0
+            coin = tossed[phase] if (phase := _phase(local)) < self.shape.phases else 0
         else:
             phase = local.phase
         sides = (0, 1) if coin == _UNKNOWN else (coin,)
@@ -277,9 +281,17 @@ class Explorer:
     def _rename(self, number: int, which: int) -> int:
         known = self._renamed.get((number, which))
         if known is None:
-            local = rename(self.locals[number], self._renamings[which], self.machine)
+            local = self._rename_local(self.locals[number], self._renamings[which])
             known = self._renamed[number, which] = self._number(local)
         return known
+
+    def _rename_local(self, local: Local, renaming: tuple[int, ...]) -> Local:
+        return rename(local, renaming, self.machine)
+
+    @property
+    def may_be_stuck(self) -> bool:
+        """A coded batch that is never widened may never be covered."""
+        return self.shape.coded and not self.shape.spread
 
     # -- invariants ------------------------------------------------------------------------------
 
@@ -326,32 +338,34 @@ class Explorer:
     def _check_quiet(self, numbers: list[int]) -> None:
         """With n-f replicas up and nothing left to happen, somebody has decided."""
         self.quiet += 1
+        if self.may_be_stuck:
+            return
         up = [self.locals[number] for number in numbers if self.locals[number].up]
-        if len(up) >= self.quorum.answers:
-            if not any(local.decided >= 0 or local.phase == PHASES for local in up):
-                raise Broken("stuck: nothing can happen, and nobody has decided")
+        done = any(local.decided >= 0 or local.phase == self.shape.phases for local in up)
+        if len(up) >= self.quorum.answers and not done:
+            raise Broken("stuck: nothing can happen, and nobody has decided")
 
     # -- search ----------------------------------------------------------------------------------
 
-    def run(self, tell: Callable[[str], None] | None = None) -> Outcome:
+    def run(
+        self, tell: Callable[[str], None] | None = None, seconds_max: float = math.inf
+    ) -> Outcome:
+        """Explore until all is known, a bound is met, or an invariant does not hold."""
         began = time.monotonic()
-        first = self.start()
-        self.parents = {first: first}
-        layer, depth, broken, trace = [first], 0, None, list[str]()
-        state = first
+        self._until = began + seconds_max
+        layer, depth, broken, trace = list[int](), 0, None, list[str]()
         try:
+            layer = [self.start()]
+            self.parents = {layer[0]: layer[0]}
             while layer and not self._full():
-                following: list[int] = []
-                for state in layer:
-                    self._expand(state, following)
-                    if self._full():
-                        break
-                layer = following
-                depth += bool(following)
+                layer = self._next_layer(layer)
+                depth += bool(layer)
                 if tell is not None:
-                    tell(f"depth {depth}: {len(self.parents):,} states")
+                    tell(f"{self.shape.name}: depth {depth}, {len(self.parents):,} states")
+        except Broken as error:
+            broken = str(error)
         except _Found as found:
-            broken, trace = found.text, self.trace(found.state) + found.last
+            broken, trace = str(found), self.trace(found.state)
         return Outcome(
             self.shape,
             len(self.parents),
@@ -366,9 +380,18 @@ class Explorer:
             trace,
         )
 
+    def _next_layer(self, layer: list[int]) -> list[int]:
+        following: list[int] = []
+        for state in layer:
+            self._expand(state, following)
+            if self._full():
+                break
+        return following
+
     def _full(self) -> bool:
         bound = self.shape.states_max
-        return bound is not None and len(self.parents) >= bound
+        full = bound is not None and len(self.parents) >= bound
+        return full or time.monotonic() >= self._until
 
     def _expand(self, state: int, following: list[int]) -> None:
         parents = self.parents
@@ -392,7 +415,7 @@ class Explorer:
             path.append(self.parents[path[-1]])
         path.reverse()
         lines = []
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in pairwise(path):
             for candidate, replica, event in self.successors(before):
                 if candidate == after:
                     lines.append(self.describe(replica, event))
@@ -409,11 +432,11 @@ class Explorer:
 
 
 class _Found(Exception):
+    """An invariant does not hold in this state, or is broken by something it does next."""
+
     def __init__(self, text: str, state: int) -> None:
         super().__init__(text)
-        self.text = text
         self.state = state
-        self.last: list[str] = []
 
 
 def _pieces(logs: tuple[tuple[bool, int], ...], *, coded: bool) -> int:
@@ -436,78 +459,3 @@ def _text(message: Message) -> str:
     if isinstance(message, State):
         return f"STATE p{message.phase}={message.value} held={set(bits(message.held)) or '{}'}"
     return str(message)
-
-
-# -- renaming replicas -----------------------------------------------------------------------------
-
-
-def _renamings(shape: Shape) -> Iterator[tuple[int, ...]]:
-    """Renamings of the replicas that are not the owner, but for the one that changes nothing.
-
-    Only for inline batches: there each holder counts alike. With a coded batch replica j has the
-    fragments j, j+1, ..; renaming 1 and 2 of three turns {1, 2} into {2, 1}, which is nobody's
-    share. And whether holders of {1} and {1} or of {1} and {2} are known makes a difference.
-    """
-    if shape.coded or shape.quorum.total > 3:  # 4! renamings cost more than they save
-        return
-    others = [replica for replica in range(shape.quorum.total) if replica != OWNER]
-    for order in permutations(others):
-        if list(order) != others:
-            renaming = [OWNER] * shape.quorum.total
-            for replica, name in zip(others, order, strict=True):
-                renaming[replica] = name
-            yield tuple(renaming)
-
-
-def _mask(mask: int, renaming: tuple[int, ...]) -> int:
-    renamed = 0
-    for bit in bits(mask):
-        renamed |= 1 << renaming[bit]
-    return renamed
-
-
-def _message(message: Message, renaming: tuple[int, ...]) -> Message:
-    if isinstance(message, State):
-        return message._replace(held=_mask(message.held, renaming))
-    if isinstance(message, Hold):
-        held = _mask(message.held, renaming)
-        return message._replace(holder=renaming[message.holder], held=held)
-    if isinstance(message, Pay):
-        return message._replace(held=_mask(message.held, renaming))
-    return message
-
-
-def _record(record: Record, renaming: tuple[int, ...]) -> Record:
-    if isinstance(record, PayRecord):
-        return record._replace(held=_mask(record.held, renaming))
-    return record
-
-
-def rename(local: Local, renaming: tuple[int, ...], machine: Machine) -> Local:
-    """The same replica in a cluster whose replicas bear other names."""
-    held = [-1] * len(local.held)
-    for holder, mask in enumerate(local.held):
-        held[renaming[holder]] = mask if mask < 0 else _mask(mask, renaming)
-    said = 0
-    for number in bits(local.said):
-        sender, receiver, message = machine.messages[number]
-        to = receiver if receiver == ALL else renaming[receiver]
-        said |= 1 << machine.number(renaming[sender], to, _message(message, renaming))
-    durable = local.durable._replace(held=_mask(local.durable.held, renaming))
-    return local._replace(
-        me=renaming[local.me],
-        stored=_mask(local.stored, renaming),
-        heard=tuple(tuple(_mask(mask, renaming) for mask in heard) for heard in local.heard),
-        held=tuple(held),
-        pending=tuple(
-            (_record(record, renaming), _message(message, renaming))
-            for record, message in local.pending
-        ),
-        durable=durable,
-        said=said,
-    )
-
-
-class Plan(NamedTuple):
-    shapes: tuple[Shape, ...]
-    payload: type[Payload] = Payload

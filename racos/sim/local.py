@@ -34,7 +34,7 @@ from racos.core.replica import Replica, Settings
 from racos.core.slot import Phase, Slot
 
 OWNER: Final = 0  # the slot explored is r0.l0
-PHASES: Final = 2  # explored to their end; entering the next one is the last promise
+PHASES: Final = 2  # explored at most; entering the next one is the last promise
 LONG_AGO: Final = -1e9  # patience that began then is over
 
 # Events besides the delivery of a message, which is the message's number (0, 1, ..).
@@ -130,9 +130,11 @@ class Local(NamedTuple):
 class Machine:
     """The transitions of one replica's value, for one cluster shape."""
 
-    def __init__(self, quorum: Quorum, *, coded: bool) -> None:
+    def __init__(self, quorum: Quorum, *, coded: bool, phases: int = PHASES) -> None:
         self.quorum = quorum
+        self.phases = phases  # explored to their end
         self.payload = Payload(b"batch", coded)
+        self.terse = False  # whether STATEs after the first are taken as naming no fragments
         self.messages: list[tuple[int, int, Message]] = []  # (sender, receiver or ALL, message)
         self.audible = [0] * quorum.total  # per replica: bit set of the messages it may get
         self.contrary = [(0, 0)] * (PHASES + 1)  # per phase: bit sets of votes 1 and votes 0
@@ -157,7 +159,7 @@ class Machine:
 
     def _file(self, number: int, sender: int, receiver: int, message: Message) -> None:
         bit = 1 << number
-        beyond = isinstance(message, State | Vote) and message.phase >= PHASES
+        beyond = isinstance(message, State | Vote) and message.phase >= self.phases
         for replica in range(self.quorum.total):
             wanted = replica != sender if receiver == ALL else replica == receiver
             if wanted and not beyond:
@@ -217,7 +219,7 @@ class Machine:
             share = self.quorum.share(local.me, REBUILT - event)
             if slot.payload is not None and slot.stored & share != share:
                 replica.rebuilt(slot.position, slot.payload, share)
-        elif slot.phase < PHASES:
+        elif slot.phase < self.phases:
             slot.rest_since = None if event == COVER_OVER else LONG_AGO
             slot.cover_since = None if event == REST_OVER else LONG_AGO
             replica.agreement.advance(slot)
@@ -251,11 +253,13 @@ class Machine:
             if isinstance(message, State | Vote | Hold):
                 said |= self._said(before, receiver, message)
         new = tuple(zip(sealed.records, promised, strict=True))
-        return _normal(before, slot, pending + new, said, self.quorum)
+        return _normal(before, slot, pending + new, said, self)
 
     def _said(self, local: Local, receiver: int, message: Message) -> int:
         if not local.durable.backs(message):
             raise Broken(f"P-5: replica {local.me} says {message}, which is not durable")
+        if self.terse and isinstance(message, State) and message.phase:
+            message = message._replace(held=0)
         said = 1 << self.number(local.me, receiver, message)
         if self.payload.coded and local.durable.recorded:
             # Who is asked sends the batch on, without the asker's fragment (see `repeat`).
@@ -292,9 +296,10 @@ def _install(replica: Replica, local: Local, payload: Payload | None = None) -> 
 
 
 def _normal(
-    before: Local, slot: Slot, pending: tuple[Promise, ...], said: int, quorum: Quorum
+    before: Local, slot: Slot, pending: tuple[Promise, ...], said: int, machine: Machine
 ) -> Local:
     """The value in normal form: knowledge that no rule asks for any more is made all alike."""
+    quorum = machine.quorum
     value = before._replace(
         known=slot.payload is not None,
         recorded=slot.recorded,
@@ -308,13 +313,11 @@ def _normal(
     )
     if slot.decided is not None:
         rest = Local(before.me, known=True, recorded=True, held=(-1,) * quorum.total, said=said)
-        return rest._replace(
-            decided=slot.decided, pending=pending, durable=before.durable
-        )
+        return rest._replace(decided=slot.decided, pending=pending, durable=before.durable)
     phases = slot.phases + [Phase() for _ in range(PHASES + 1 - len(slot.phases))]
     heard = tuple(_needed(slot, number, phase, quorum) for number, phase in enumerate(phases))
     held = [slot.held.get(holder, -1) for holder in range(quorum.total)]
-    if slot.covered(quorum) or slot.phase == PHASES:
+    if slot.covered(quorum) or slot.phase == machine.phases:
         # Once covered, always covered; only the own fragments are still spoken of.
         held = [quorum.everyone] * quorum.total
         held[before.me] = slot.held.get(before.me, -1)
