@@ -2,19 +2,19 @@
 
 A replica may crash after each promise, restart, and then hear any of the messages ever sent, in any
 order. So with no bound on crashes, what it knows at its next promise is any part of what was said,
-and need not be kept between promises. A state is what the logs hold, and who has decided what:
-far fewer states than in `explore`, every one of them reachable, and none missed:
+and need not be kept between promises. A state is what the logs hold, what was said, and which
+values were decided. These are far fewer than in `explore`, and no history of logs is missed:
 
-- A promise and its sync are one step; a promise that is not synced has no effect on anybody.
-- Two promises that wait for one sync were made as if the second had come first, if it does not
-  rest on the first; and a STATE or VOTE of its own is the only one it could rest on, which counts
-  once it is durable.
+- A promise and its sync are one step; a promise that is never synced has no effect on anybody.
+- Two promises may wait for syncs at once. None rests on another that waits (own STATEs, VOTEs and
+  fragments count once they are durable), so each could have been made alone, in either order.
 - The fragments named by a STATE of a later phase were named before, by the first STATE or a HOLD;
   so these STATEs are taken as naming none.
 - A replica that crashed for good is one that takes no further step.
 
-Decisions need the most that can be known, promises any part of it; only the messages that the
-rules ask for at that point are dealt out.
+Decisions need the most that can be known, promises any part of it; only the messages that the rules
+ask for at that point are dealt out. A few histories are allowed that cannot happen (the owner keeps
+all fragments at hand while it forgets the rest): more is checked then, never less.
 """
 
 from __future__ import annotations

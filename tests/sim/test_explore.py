@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 
@@ -11,7 +11,8 @@ from racos.core import agreement
 from racos.core.messages import Message, Record
 from racos.core.outbox import ALL, Outbox
 from racos.core.quorum import Quorum
-from racos.sim.explore import Explorer, Outcome, Shape
+from racos.sim.explore import HEADER, Explorer, Outcome, Shape
+from racos.sim.explore_cli import CONFIGURATIONS, run
 from racos.sim.forgetful import Forgetful
 from racos.sim.local import CRASH, RESTART, SYNC, Broken, Durable, Machine
 from tests.core import one_slot
@@ -47,10 +48,27 @@ def test_every_interleaving_up_to_a_bound(shape: Shape) -> None:
 
 @pytest.mark.slow
 def test_every_interleaving_of_one_phase_all_states() -> None:
-    outcome = Explorer(INLINE._replace(phases=1)).run()
+    explorer, forgetful = (kind(INLINE._replace(phases=1)) for kind in (Explorer, Forgetful))
+    outcome = explorer.run()
     assert holds(outcome), outcome.trace
     assert outcome.complete
     assert outcome.states > 100_000
+    assert forgetful.run().complete
+    assert histories(explorer) <= histories(forgetful)
+
+
+def histories(explorer: Explorer) -> set[tuple[object, ...]]:
+    """What the logs hold and what was decided, in all states; under each name of the replicas."""
+    found = set[tuple[object, ...]]()
+    for state in explorer.parents:
+        numbers, _, decided, _ = explorer.unpack(state)
+        owner, *others = (_without_names(explorer.locals[number].durable) for number in numbers)
+        found.update((decided, owner, *order) for order in permutations(others))
+    return found
+
+
+def _without_names(log: Durable) -> Durable:
+    return log._replace(held=log.held.bit_count())
 
 
 def test_without_a_batch_only_null_is_decided() -> None:
@@ -64,6 +82,18 @@ def test_equal_explorations_are_equal() -> None:
     shape = INLINE._replace(states_max=3_000)
     first, second = (Explorer(shape).run()._replace(seconds=0.0) for _ in range(2))
     assert first == second
+
+
+def test_the_command_prints_a_row_each_and_refuses_what_it_does_not_know(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["--states", "500", "--only", "n3 coded"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + sum("n3 coded" in shape.name for _, shape in CONFIGURATIONS)
+    assert lines[0] == HEADER
+    assert all(line.endswith("bounded") for line in lines[1:-1])
+    assert run(["--only", "no such"]) == 2
+    assert "no configuration is called no such" in capsys.readouterr().err
 
 
 # -- seeded breaks ---------------------------------------------------------------------------------
