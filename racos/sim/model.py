@@ -50,7 +50,8 @@ class Model:
     def apply(self, command: Command) -> Result | Refused:
         if isinstance(command, Compact):
             return self._compact(command.revision)
-        assert isinstance(command, Put | DeleteRange | Txn), "the clients ask nothing else"
+        if not isinstance(command, Put | DeleteRange | Txn):
+            raise TypeError(f"no client of the simulator sends {type(command).__name__}")
         before = self.revision
         self._changes: list[Event] = []
         result = self._run(command)
