@@ -96,7 +96,7 @@ def draw(seed: int) -> Options:
     data = usual if source.random() < 0.7 else source.randint(1, usual)
     share = source.choice((0.0, 0.15, 0.3, 0.5))
     faults = tuple(fault for fault in FAULTS if source.random() < share)
-    return Options(
+    options = Options(
         seed=seed,
         nodes=nodes,
         faults_max=faults_max,
@@ -120,6 +120,21 @@ def draw(seed: int) -> Options:
         segment_bytes=source.choice((16 << 10, 256 << 10, 1 << 20)),
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
+    )
+    return _contended(options, source) if source.random() < 0.25 else options
+
+
+def _contended(options: Options, source: random.Random) -> Options:
+    """The world in which agreement is hardest: a hostile network, large values, short patience."""
+    return replace(
+        options,
+        faults=tuple(fault for fault in FAULTS if fault == "adversary" or fault in options.faults),
+        think=0.005,
+        delay=0.0005,
+        sync=0.0005,
+        suspect_after=0.1,
+        large=source.choice((0.0, 0.9)),
+        calls=300,
     )
 
 
