@@ -121,7 +121,28 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
-    return _contended(options, source) if source.random() < 0.25 else options
+    kind = source.random()
+    if kind < 0.25:
+        return _contended(options, source)
+    return _worn(options, source) if kind < 0.45 else options
+
+
+def _worn(options: Options, source: random.Random) -> Options:
+    """The world in which durability is hardest: power fails all the time, and syncs take longer
+    than everything else, so that much is under way whenever it does.
+    """
+    hard = ("power", "slow_disk")
+    return replace(
+        options,
+        faults=tuple(fault for fault in FAULTS if fault in hard or fault in options.faults),
+        fault_every=0.1,
+        think=source.choice((0.001, 0.005)),
+        reads=0.2,
+        delay=0.0001,
+        sync=source.choice((0.003, 0.01)),
+        rounds_max=source.choice((4, 8)),
+        calls=500,
+    )
 
 
 def _contended(options: Options, source: random.Random) -> Options:
