@@ -124,7 +124,23 @@ def draw(seed: int) -> Options:
     kind = source.random()
     if kind < 0.25:
         return _contended(options, source)
-    return _worn(options, source) if kind < 0.45 else options
+    if kind < 0.45:
+        return _worn(options, source)
+    return _asked(options) if kind < 0.6 else options
+
+
+def _asked(options: Options) -> Options:
+    """The world in which fresh reads are hardest: many of them, over a slow and unruly network."""
+    return replace(
+        options,
+        faults=tuple(fault for fault in FAULTS if fault == "reorder" or fault in options.faults),
+        clients=8,
+        think=0.002,
+        reads=0.6,
+        delay=0.005,
+        sync=0.0001,
+        calls=500,
+    )
 
 
 def _worn(options: Options, source: random.Random) -> Options:
