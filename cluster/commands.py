@@ -118,18 +118,22 @@ def up(
 
 @cluster_app.command()
 def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
-    """Show the nodes: state, pid, addresses, readiness, space on disk."""
+    """Show the nodes: state, pid, addresses, readiness, missing fragments, space on disk."""
     cluster = LocalCluster.open(data_dir)
-    table = Table("node", "state", "pid", "clients", "peers", "ready", "MiB on disk", box=None)
+    titles = ("node", "state", "pid", "clients", "peers", "ready", "missing", "MiB on disk")
+    table = Table(*titles, box=None)
     for node in cluster.spec.nodes:
         state = cluster.state(node.name)
+        running = state is State.RUNNING
+        missing = cluster.figure(node.name, "racos_fragments_missing") if running else None
         table.add_row(
             node.name,
             "stopped" if state is State.GONE else state.value,
             "-" if state is State.GONE else str(cluster.pid(node.name)),
             node.endpoint,
             node.peer_url.removeprefix("http://"),
-            "yes" if state is State.RUNNING and cluster.is_ready(node.name) else "no",
+            "yes" if running and cluster.is_ready(node.name) else "no",
+            "-" if missing is None else f"{missing:.0f}",
             f"{_disk_bytes(cluster.data_path(node.name)) / _DISK_UNIT:.1f}",
         )
     console = Console()

@@ -149,15 +149,29 @@ class Supervisor:
 
     def is_ready(self, name: str) -> bool:
         """Whether the node answers its readiness probe with 200."""
+        return self._get(name, self.ready_path) is not None
+
+    def figure(self, name: str, metric: str) -> float | None:
+        """One of the figures without labels at the node's /metrics; None if it gives none."""
+        for line in (self._get(name, "/metrics") or b"").decode().splitlines():
+            key, _, value = line.partition(" ")
+            if key == metric:
+                return float(value)
+        return None
+
+    def _get(self, name: str, path: str) -> bytes | None:
+        """The body of the node's answer if that is 200."""
         node = self._node(name)
         connection = http.client.HTTPConnection(
             "127.0.0.1", node.client_port, timeout=_PROBE_TIMEOUT
         )
         try:
-            connection.request("GET", self.ready_path)
-            return connection.getresponse().status == 200
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+            return body if response.status == 200 else None
         except (OSError, http.client.HTTPException):
-            return False
+            return None
         finally:
             connection.close()
 

@@ -106,10 +106,14 @@ class ProbeReply(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """Sign of life: highest round seen, and the position below which everything is applied."""
+    """Sign of life: highest round seen, and the position below which everything is applied.
+
+    Below `whole` the sender holds its own fragment of every coded batch, durably. 0 claims nothing.
+    """
 
     round: int
     frontier: int
+    whole: int = 0
 
 
 Message: TypeAlias = Pay | State | Vote | Decide | Hold | Skip | Ask | Probe | ProbeReply | Beat

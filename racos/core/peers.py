@@ -20,6 +20,7 @@ class Peers:
         "me",
         "suspect_after",
         "total",
+        "wholes",
     )
 
     def __init__(self, total: int, me: int, suspect_after: float, now: float) -> None:
@@ -31,6 +32,7 @@ class Peers:
         self._slow_until = [0.0] * total
         self._penalty = [PENALTY_SECONDS_MIN] * total
         self.frontiers = [0] * total  # by their own word
+        self.wholes = [0] * total  # likewise (Beat.whole), as last said since this one started
 
     def heard(self, peer: int, now: float) -> None:
         self._heard[peer] = now
@@ -70,6 +72,15 @@ class Peers:
             if self._slow_until[peer] > now:
                 mask |= 1 << peer
         return mask
+
+    def note_own_whole(self, position: int) -> None:
+        """This replica durably holds its own fragment of every coded batch below `position`."""
+        self.wholes[self.me] = position
+
+    @property
+    def whole_everywhere(self) -> int:
+        """Below it all replicas say that they hold their own fragments (Beat.whole)."""
+        return min(self.wholes)
 
     def most_advanced(self) -> int | None:
         """The connected peer that has applied most, None if none is ahead of nothing."""

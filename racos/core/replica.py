@@ -140,12 +140,15 @@ class Replica:
         self.barrier.expire(now, self.settings.probe_again)
         if now - self._beat_at >= self.settings.beat_every:
             self._beat_at = now
-            self.outbox.send(ALL, Beat(self.highest_round, self.window.frontier))
+            self.outbox.send(ALL, self._beat())
+
+    def _beat(self) -> Beat:
+        return Beat(self.highest_round, self.window.frontier, self.peers.wholes[self.me])
 
     def peer_up(self, peer: int) -> None:
         """A connection to the peer stands: say again what it may have missed."""
         self.peers.heard(peer, self.now)
-        self.outbox.send(peer, Beat(self.highest_round, self.window.frontier))
+        self.outbox.send(peer, self._beat())
         self._repeater.say_all(peer)
 
     def peer_down(self, peer: int) -> None:
@@ -478,6 +481,7 @@ class Replica:
 
     def _handle_beat(self, sender: int, beat: Beat) -> None:
         self.peers.frontiers[sender] = beat.frontier
+        self.peers.wholes[sender] = beat.whole
         self._saw(beat.round)
 
     _handlers: ClassVar[dict[type, Callable[[Replica, int, Any], None]]] = {

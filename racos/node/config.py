@@ -45,6 +45,7 @@ class NodeConfig:
     suspect_after: float = 0.25  # seconds of silence
     data_fragments: int = 0  # k of the erasure code; 0: n - f
     inline_limit: int = 4096  # bytes; larger values are erasure coded
+    heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
     warnings: tuple[str, ...] = ()  # one line each, for the operator
 
     @property
@@ -110,6 +111,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         suspect_after=given.seconds("suspect-after"),
         data_fragments=given.number("data-fragments"),
         inline_limit=given.number("inline-limit"),
+        heal_bytes_per_second=given.number("heal-rate"),
         warnings=given.warnings,
     )
 
@@ -237,6 +239,7 @@ def _check_sizes(config: NodeConfig) -> None:
         ("--max-request-bytes", config.max_request_bytes),
         ("--max-txn-ops", config.max_txn_ops),
         ("--suspect-after", config.suspect_after),
+        ("--heal-rate", config.heal_bytes_per_second),
         ("--watch-progress-notify-interval", config.watch_progress_notify_interval),
     ):
         if size <= 0:

@@ -24,8 +24,10 @@ from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.library import Library
+from racos.node.rebuild import Fragments, rebuild
 from racos.node.values import Values
 from racos.storage.log import Batch, Log
 
@@ -33,6 +35,7 @@ TICK_SECONDS = 0.005
 LAZY_FLUSH_SECONDS = 0.05  # for records that promise nothing
 SWEEP_SECONDS = 0.1
 LOG_QUEUE_BYTES_MAX = 64 << 20  # above it nothing new is proposed until the disk has caught up
+HEALING_QUEUE_BYTES_MAX = 16 << 20  # above it no fragment is healed
 
 
 class Link(Protocol):
@@ -52,6 +55,7 @@ class Options(NamedTuple):
     inline_limit: int = 4096  # bytes
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
+    healing: Healing = Healing()
 
 
 class Driver:
@@ -94,6 +98,15 @@ class Driver:
             report,
             options.cache_bytes,
         )
+        self.healer = Healer(
+            self.me,
+            codec,
+            self.library,
+            self.values,
+            self._append_fragments,
+            report,
+            options.healing,
+        )
         self.applier = Applier(Store(), self._load, applied)
         self.leases = Leases(
             self.store.leases,
@@ -132,20 +145,27 @@ class Driver:
         for entry in self.log.replay():
             record, values = records.decode(entry.kind, entry.header)
             if isinstance(record, PayRecord):
-                self.library.add(record, entry.blob_places, values)
+                position = self.library.add(record, entry.blob_places, values)
+                if self.healer.holdings.knows(position):
+                    self.healer.holdings.found_durable(position)
             for position in recovered.add(record):
                 self._replay_batch(position)
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
+        self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
     def _replay_batch(self, position: int) -> None:
-        self.library.note_applied(position)
+        self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         self.applier.add(batches.decode(self.library.descriptor(position), round_, lane), None)
         if not self.applier.waiting > 1:
             self.applier.run()
+
+    def _note_applied(self, position: int) -> None:
+        self.library.note_applied(position)
+        self.healer.applied(position)
 
     # -- inputs ----------------------------------------------------------------------------------
 
@@ -184,6 +204,7 @@ class Driver:
         if self._hello is not None:
             self._send_now(peer, self._hello)
         self.replica.peer_up(peer)
+        self.healer.peer_up()
 
     def on_down(self, peer: int) -> None:
         self.connected &= ~(1 << peer)
@@ -193,6 +214,7 @@ class Driver:
         """A log batch is durable: the promises that rest on it may be said."""
         durable = self.log.done(batch)
         self._flushing = False
+        self.healer.durable(durable)
         token = None
         while self._tokens and self._tokens[0][0] <= durable:
             token = self._tokens.pop(0)[1]
@@ -224,12 +246,16 @@ class Driver:
         effects = self.replica.take_effects()
         self._append(effects, now)
         self._carry_out(effects)
+        if self.healer.wants and self.log.queued_bytes < HEALING_QUEUE_BYTES_MAX:
+            self.healer.fill(self.replica.peers.absent(now))
         self._flush(now)
 
     def _tick(self, now: float) -> None:
         self._ticked_at = now
+        self.replica.peers.note_own_whole(self.healer.holdings.whole)
         self.replica.tick(now)
         self.values.tick(now)
+        self.healer.tick(now, self.replica.peers.whole_everywhere)
         live = self.live(now)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
@@ -271,11 +297,22 @@ class Driver:
             if isinstance(record, PayRecord):
                 values = _values_per_fragment(record)
                 self.library.add(record, appended.blobs, values)
+            elif isinstance(record, AppliedRecord):
+                self.healer.holdings.appended_applied(sequence, record.end)
         self._tokens.append((sequence, effects.token))
         if self._lazy_since is None:
             self._lazy_since = now
         if not all(isinstance(record, AppliedRecord) for record in effects.records):
             self._lazy_since = -1.0  # promises wait for it: at once
+
+    def _append_fragments(self, record: PayRecord) -> int:
+        """Put healed fragments into the log's queue; nothing is promised, so no hurry."""
+        kind, header, blobs = records.encode(record)
+        appended = self.log.append(kind, header, blobs)
+        self.library.add(record, appended.blobs, _values_per_fragment(record))
+        if self._lazy_since is None:
+            self._lazy_since = self._clock()
+        return appended.sequence
 
     def _carry_out(self, effects: Effects) -> None:
         self._send(effects.sends)
@@ -299,7 +336,7 @@ class Driver:
 
     def _decided(self, position: int, payload: Payload) -> None:
         """A batch's turn has come."""
-        self.library.note_applied(position)
+        self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
         if proposal is None:
@@ -378,17 +415,15 @@ class Driver:
         descriptor = slot.payload.descriptor
         named = batches.coded_values(descriptor, slot.round, slot.lane)
 
-        def done(outcome: dict[CodedValue, bytes] | Exception) -> None:
+        def done(outcome: Fragments | Exception) -> None:
             if isinstance(outcome, RequestTimedOut):
                 self._rebuild(position, mask)
             elif isinstance(outcome, Exception):
                 self._report(f"value.rebuild_failed position={position}: {outcome}")
             else:
-                whole = [self.codec.encode(outcome[value]) for value in named]
-                parts = {index: [each[index] for each in whole] for index in bits(mask)}
-                self.replica.rebuilt(position, Payload(descriptor, True, parts), mask)
+                self.replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
 
-        self._load(named, done)
+        rebuild(self._load, self.codec, named, mask, done)
 
     # -- deadlines -------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Where the log keeps what: descriptors of all batches, and their fragments, by slot position.
 
-The log is the value store; this is its index in memory. It is rebuilt from the log at start.
+The log is the value store; this is its index in memory. It is rebuilt from the log at start. What
+the index does not name any more is dead: a log that rewrites its segments need not keep it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CHUNK_BATCHES_MAX = 1000
 
 
 class Library:
-    __slots__ = ("_applied", "_coded", "_descriptors", "_fragments", "_log", "_total")
+    __slots__ = ("_applied", "_coded", "_descriptors", "_fragments", "_log", "_total", "damaged")
 
     def __init__(self, log: Log, total: int) -> None:
         self._log = log
@@ -28,6 +29,7 @@ class Library:
         # position -> fragment index -> a place for each coded value of the batch
         self._fragments: dict[int, dict[int, tuple[Place, ...]]] = {}
         self._applied: list[int] = []  # positions of applied batches, ascending
+        self.damaged: list[int] = []  # positions that lost a fragment since somebody took the list
 
     def add(self, record: PayRecord, blobs: Sequence[Place], values: int) -> int:
         """Note a batch, or more fragments of it, that the log has; returns its position.
@@ -61,9 +63,23 @@ class Library:
             if want >> index & 1 and value_index < len(places)
         }
 
+    def held(self, position: int) -> int:
+        """Bit set of the fragments that the log has of a coded batch."""
+        return sum(1 << index for index in self._fragments.get(position, ()))
+
+    def is_coded(self, position: int) -> bool:
+        return position in self._coded
+
     def drop_fragment(self, position: int, index: int) -> None:
         """Forget a fragment that failed verification: it is never served again."""
-        self._fragments.get(position, {}).pop(index, None)
+        if self._fragments.get(position, {}).pop(index, None) is not None:
+            self.damaged.append(position)
+
+    def prune(self, position: int, keep: int) -> int:
+        """Forget every fragment of a batch but one; returns how many bytes became dead."""
+        known = self._fragments[position]
+        self._fragments[position] = {keep: known.pop(keep)}
+        return sum(place.length for places in known.values() for place in places)
 
     def note_applied(self, position: int) -> None:
         self._applied.append(position)
@@ -84,5 +100,10 @@ class Library:
         return Chunk(start, end, tuple(batches), frontier)
 
     @property
-    def applied_count(self) -> int:
-        return len(self._applied)
+    def last_applied(self) -> int:
+        """Position of the last applied batch, -1 if there is none."""
+        return self._applied[-1] if self._applied else -1
+
+    def slot(self, position: int) -> tuple[int, int]:
+        """Round and lane."""
+        return divmod(position, self._total)

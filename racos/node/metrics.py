@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from racos.node.healer import HealerStatistics
 from racos.node.node import Node
 
 
@@ -64,6 +65,30 @@ class NodeCollector(Collector):
         for kind, count in figures.decisions.items():
             decisions.add_metric([kind], count)
         yield decisions
+        yield from _of_fragments(figures.fragments)
+
+
+def _of_fragments(figures: HealerStatistics) -> Iterator[Metric]:
+    """Of batches with large values: what each member holds of them."""
+    gauges = {
+        "missing": ("Batches without this member's own fragment.", figures.missing),
+        "surplus": ("Batches with more than this member's own fragment.", figures.surplus),
+        "corrupt": (
+            "Missing ones that cannot be healed: their values are not what was agreed on.",
+            len(figures.corrupt),
+        ),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"racos_fragments_{name}", text, value)
+    counters = {
+        "healed": ("Missing ones that came back.", figures.healed),
+        "healed_bytes": ("Bytes of own fragments written anew.", figures.healed_bytes),
+        "heal_failures": ("Attempts that failed.", figures.failed),
+        "pruned": ("Surplus fragments dropped.", figures.pruned),
+        "pruned_bytes": ("Bytes of surplus fragments dropped.", figures.pruned_bytes),
+    }
+    for name, (text, value) in counters.items():
+        yield CounterMetricFamily(f"racos_fragments_{name}", text, value)
 
 
 class Metrics:

@@ -33,6 +33,7 @@ from racos.mvcc.lease import LeaseInfo
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver, Options
 from racos.node.flusher import LogFlusher
+from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import OsDisk
@@ -65,6 +66,7 @@ class Statistics(NamedTuple):
     connected: int  # peers
     synced_batches: int
     written_bytes: int
+    fragments: HealerStatistics
 
 
 class Node:
@@ -142,7 +144,9 @@ class Node:
             self._mesh,
             self._flusher,
             self._loop.time,
-            options=Options(inline_limit=config.inline_limit),
+            options=Options(
+                inline_limit=config.inline_limit, healing=Healing(config.heal_bytes_per_second)
+            ),
             hello=Hello(config.name, config.advertise_client_urls),
             applied=self._applied,
             report=log.warning,
@@ -359,4 +363,5 @@ class Node:
             connected=driver.connected.bit_count(),
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,
+            fragments=driver.healer.statistics(),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from racos.core.messages import Buffer
@@ -61,7 +62,16 @@ class ValueCache:
 class _Fetch:
     """One value on its way here."""
 
-    __slots__ = ("asked", "asked_at", "begun", "have", "number", "value", "waiters")
+    __slots__ = (
+        "asked",
+        "asked_at",
+        "background",
+        "begun",
+        "have",
+        "number",
+        "value",
+        "waiters",
+    )
 
     def __init__(self, number: int, value: CodedValue, now: float) -> None:
         self.number = number
@@ -69,6 +79,7 @@ class _Fetch:
         self.have: dict[int, Buffer] = {}
         self.asked = 0  # bit set of peers
         self.begun = self.asked_at = now
+        self.background = True  # until somebody waits for it
         self.waiters: list[Done] = []
 
 
@@ -85,6 +96,7 @@ class Values:
         "_report",
         "_send",
         "cache",
+        "foreground",
         "me",
         "now",
         "timing",
@@ -104,6 +116,7 @@ class Values:
         self.me = me
         self.timing = timing or Timing()
         self.cache = ValueCache(cache_bytes)
+        self.foreground = 0  # values on their way that somebody waits for
         self.now = 0.0
         self._quorum = quorum
         self._codec = codec
@@ -117,10 +130,13 @@ class Values:
     def position(self, value: CodedValue) -> int:
         return value.round * self._quorum.total + value.lane
 
-    def load(self, value: CodedValue, done: Done, absent: int = 0) -> None:
+    def load(
+        self, value: CodedValue, done: Done, absent: int = 0, *, background: bool = False
+    ) -> None:
         """Call `done` with the value's bytes, at once if they are here, or with why not.
 
-        `absent` is the bit set of peers not worth asking first.
+        `absent` is the bit set of peers not worth asking first. What is loaded in the background
+        only does not enter the cache.
         """
         cached = self.cache.get(value)
         if cached is not None:
@@ -134,6 +150,10 @@ class Values:
                 return
             fetch = self._begin(name, value)
         fetch.waiters.append(done)
+        if fetch.background and not background:
+            fetch.background = False
+            fetch.begun = self.now
+            self.foreground += 1
         if not self._finish(fetch) and not fetch.asked:
             self._ask_first(fetch, absent)
 
@@ -189,7 +209,8 @@ class Values:
             # Each fragment matched its digest: what was agreed on is itself inconsistent.
             self._end(fetch, Corrupt(f"value of round {value.round} lane {value.lane}: {bad}"))
             return True
-        self.cache.put(value, data)
+        if not fetch.background:
+            self.cache.put(value, data)
         self._end(fetch, data)
         return True
 
@@ -197,6 +218,7 @@ class Values:
         value = fetch.value
         del self._fetches[fetch.number]
         del self._by_name[value.round, value.lane, value.index]
+        self.foreground -= not fetch.background
         for done in fetch.waiters:
             done(outcome)
 
@@ -242,6 +264,8 @@ class Values:
         values: Iterable[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
         absent: int = 0,
+        *,
+        background: bool = False,
     ) -> None:
         """Load several; `done` gets all of them, or the first failure."""
         wanted = list(dict.fromkeys(values))
@@ -263,4 +287,4 @@ class Values:
         if not wanted:
             done(found)
         for value in wanted:
-            self.load(value, lambda outcome, value=value: one(value, outcome), absent)  # type: ignore[misc]
+            self.load(value, partial(one, value), absent, background=background)

@@ -124,6 +124,7 @@ def _add_probe_reply(frame: pb.Frame, reply: ProbeReply, _blobs: list[Buffer]) -
 def _add_beat(frame: pb.Frame, beat: Beat, _blobs: list[Buffer]) -> None:
     frame.beat.round = beat.round
     frame.beat.frontier = beat.frontier
+    frame.beat.whole = beat.whole
     frame.beat.SetInParent()
 
 
@@ -256,6 +257,6 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
     for request in frame.fragment_requests:
         yield FragmentRequest(request.number, request.position, request.index, request.want)
     if frame.HasField("beat"):
-        yield Beat(frame.beat.round, frame.beat.frontier)
+        yield Beat(frame.beat.round, frame.beat.frontier, frame.beat.whole)
     if frame.HasField("hello"):
         yield Hello(frame.hello.name, tuple(frame.hello.client_urls))

@@ -128,12 +128,14 @@ class ProbeReply(_message.Message):
     def __init__(self, number: _Optional[int] = ..., position: _Optional[int] = ...) -> None: ...
 
 class Beat(_message.Message):
-    __slots__ = ("round", "frontier")
+    __slots__ = ("round", "frontier", "whole")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     FRONTIER_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     round: int
     frontier: int
-    def __init__(self, round: _Optional[int] = ..., frontier: _Optional[int] = ...) -> None: ...
+    whole: int
+    def __init__(self, round: _Optional[int] = ..., frontier: _Optional[int] = ..., whole: _Optional[int] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("start", "end", "frontier", "positions", "coded")

@@ -309,6 +309,7 @@ class TestSizes:
             ("--max-request-bytes=0", "--max-request-bytes must be above 0"),
             ("--max-txn-ops=0", "--max-txn-ops must be above 0"),
             ("--suspect-after=0", "--suspect-after must be above 0"),
+            ("--heal-rate=0", "--heal-rate must be above 0"),
             ("--watch-progress-notify-interval=0", "must be above 0"),
             ("--inline-limit=1048577", "want 0 to 1048576 bytes"),
             ("--log-level=loud", '--log-level is "loud": want one of debug, info'),

@@ -139,7 +139,7 @@ def test_a_guard_on_the_order_of_a_large_value_loads_it_on_every_node() -> None:
         assert cluster.value(lane, b"won") == b"yes"
 
 
-def test_a_damaged_fragment_is_named_and_never_served() -> None:
+def test_a_damaged_fragment_is_named_never_served_and_healed() -> None:
     cluster = Cluster(3, 1, 2)
     cluster.do(0, Put(b"k", LARGE))
     cluster.run(0.2)
@@ -158,7 +158,9 @@ def test_a_damaged_fragment_is_named_and_never_served() -> None:
             file.write(bytes([good[1][0] ^ 1]), at)
     assert cluster.value(1, b"k") == LARGE
     assert any("bad_fragment" in line and "fragment=1" in line for line in cluster.reports)
-    assert driver.library.fragments(position, 0, -1) == {}
+    cluster.run(0.2)
+    assert driver.library.fragments(position, 0, -1) == good
+    assert driver.healer.statistics().missing == 0
 
 
 def test_overload_is_refused_at_once() -> None:

@@ -41,7 +41,7 @@ PLAIN: list[NodeMessage] = [
     Probe(1 << 50),
     ProbeReply(1 << 50, -1),
     FragmentRequest(5, 31, 2, 0b101),
-    Beat(-1, 0),
+    Beat(-1, 22, 21),
     Hello("n1", ("http://127.0.0.1:2379", "http://[::1]:1")),
 ]
 

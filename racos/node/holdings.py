@@ -1,0 +1,87 @@
+"""Which applied coded batches lack this replica's own fragment, and which have more than it.
+
+Kept up to date batch by batch; nothing here is written down, since the log says it all again at the
+next start. A batch is named by its slot's position.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sortedcontainers import SortedSet  # type: ignore[import-untyped]
+
+from racos.node.library import Library
+
+
+class Holdings:
+    """The books. Invariant: below `whole` the own fragment of every coded batch is durable.
+
+    `missing`: no own fragment that is known durable. `surplus`: more fragments than the own one.
+    """
+
+    __slots__ = ("_applied_end", "_library", "_own", "_records", "missing", "surplus")
+
+    def __init__(self, lane: int, library: Library) -> None:
+        self._own = 1 << lane
+        self._library = library
+        self._applied_end = 0  # the durable log says that all below is decided and applied
+        self._records: deque[tuple[int, int]] = deque()  # (log sequence, that end), ascending
+        self.missing: SortedSet[int] = SortedSet()
+        self.surplus: SortedSet[int] = SortedSet()
+
+    def applied(self, position: int) -> bool:
+        """A batch was applied; whether its own fragment is missing.
+
+        Whatever the log has of it stands before the record that calls it applied.
+        """
+        if not self._library.is_coded(position):
+            return False
+        held = self._library.held(position)
+        if held & ~self._own:
+            self.surplus.add(position)
+        if held & self._own:
+            return False
+        self.missing.add(position)
+        return True
+
+    def found_durable(self, position: int) -> None:
+        """An own fragment that came after its batch was applied is durable."""
+        if self._library.held(position) & self._own:  # and not damaged meanwhile
+            self.missing.discard(position)
+
+    def damaged(self, position: int) -> bool:
+        """A fragment turned out to be damaged and was dropped; whether that leaves one missing."""
+        held = self._library.held(position)
+        if not held & ~self._own:
+            self.surplus.discard(position)
+        if held & self._own or not self.knows(position):
+            return False
+        self.missing.add(position)
+        return True
+
+    def knows(self, position: int) -> bool:
+        """Whether the batch is applied: until then the agreement looks after its fragments."""
+        return position <= self._library.last_applied
+
+    def appended_applied(self, sequence: int, end: int) -> None:
+        """The log's record `sequence`, once durable, says that all below `end` is applied."""
+        self._records.append((sequence, end))
+
+    def durable(self, sequence: int) -> None:
+        """The log is durable up to this record."""
+        while self._records and self._records[0][0] <= sequence:
+            self._applied_end = self._records.popleft()[1]
+
+    def replayed(self, end: int) -> None:
+        """The log was replayed: it calls everything below `end` applied."""
+        self._applied_end = end
+
+    @property
+    def whole(self) -> int:
+        """Position below which this replica durably holds its fragment of every coded batch.
+
+        Only as far as the log durably calls batches applied: a replica that restarts does not
+        vote about such a slot again, so nobody will need surplus fragments there for coverage.
+        """
+        first: int = self.missing[0] if self.missing else self._applied_end
+        return min(first, self._applied_end)
