@@ -11,8 +11,12 @@ from __future__ import annotations
 REST_SECONDS_MIN = 0.02
 REST_SECONDS_MAX = 0.3
 SAMPLES_MIN = 16  # fewer are not believed
+NEAR_TIMES = 2  # a mean this much above that of a quorum is still worth waiting for
 _MEAN_SHARE = 1 / 8  # of a new sample, as in TCP's retransmission timer (RFC 6298)
-_DEVIATION_SHARE = 1 / 4
+# A hiccup is remembered for hundreds of samples: they come by the thousand, and a wait that is too
+# short costs bytes (each wrong blame widens batches for a while), one too long only rare delays.
+_DEVIATION_SHARE_UP = 1 / 4
+_DEVIATION_SHARE_DOWN = 1 / 256
 _DEVIATIONS = 4
 
 
@@ -34,7 +38,9 @@ class Pace:
         error = seconds - self._means[peer]
         if self._samples[peer]:
             self._means[peer] += _MEAN_SHARE * error
-            self._deviations[peer] += _DEVIATION_SHARE * (abs(error) - self._deviations[peer])
+            change = abs(error) - self._deviations[peer]
+            share = _DEVIATION_SHARE_UP if change > 0 else _DEVIATION_SHARE_DOWN
+            self._deviations[peer] += share * change
         else:
             self._means[peer], self._deviations[peer] = seconds, seconds / 2
         self._samples[peer] += 1
@@ -44,11 +50,13 @@ class Pace:
         return self._means[peer] + _DEVIATIONS * self._deviations[peer]
 
     def settle(self) -> None:
-        """Wait as long as the n-f quickest, this one among them, need: that one replica is slower
-        must not make everyone slow."""
+        """Wait as long as those need whose usual time is near that of the n-f quickest, this
+        replica among them: one that is always slower must not make everyone slow."""
         others = [peer for peer in range(len(self._means)) if peer != self._me]
-        known = sorted(self.expected(p) for p in others if self._samples[p] >= SAMPLES_MIN)
-        needed = self._answers - 1
-        if known and len(known) >= needed:
-            quickest = known[max(needed, 1) - 1]
-            self.rest = min(max(quickest, REST_SECONDS_MIN), REST_SECONDS_MAX)
+        known = [peer for peer in others if self._samples[peer] >= SAMPLES_MIN]
+        if not known or len(known) < self._answers - 1:
+            return
+        quickest = sorted(self._means[peer] for peer in known)[max(self._answers - 1, 1) - 1]
+        near = NEAR_TIMES * quickest + REST_SECONDS_MIN
+        longest = max(self.expected(peer) for peer in known if self._means[peer] <= near)
+        self.rest = min(max(longest, REST_SECONDS_MIN), REST_SECONDS_MAX)
