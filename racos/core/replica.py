@@ -482,8 +482,7 @@ class Replica:
         self._answer(sender, reply.number, reply.position)
 
     def _handle_beat(self, sender: int, beat: Beat) -> None:
-        self.peers.frontiers[sender] = beat.frontier
-        self.peers.wholes[sender] = beat.whole
+        self.peers.beat(sender, beat, self.now)
         self._saw(beat.round)
 
     _handlers: ClassVar[dict[type, Callable[[Replica, int, Any], None]]] = {
