@@ -10,13 +10,13 @@ from __future__ import annotations
 
 REST_SECONDS_MIN = 0.02
 REST_SECONDS_MAX = 0.3
-SAMPLES_MIN = 16  # fewer are not believed
+SAMPLES_MIN = 256  # fewer may not have shown the hiccups there are
 NEAR_TIMES = 2  # a mean this much above that of a quorum is still worth waiting for
 _MEAN_SHARE = 1 / 8  # of a new sample, as in TCP's retransmission timer (RFC 6298)
-# A hiccup is remembered for hundreds of samples: they come by the thousand, and a wait that is too
+# A hiccup is remembered for a thousand samples, which is seconds under load, and a wait that is too
 # short costs bytes (each wrong blame widens batches for a while), one too long only rare delays.
 _DEVIATION_SHARE_UP = 1 / 4
-_DEVIATION_SHARE_DOWN = 1 / 256
+_DEVIATION_SHARE_DOWN = 1 / 1024
 _DEVIATIONS = 4
 
 

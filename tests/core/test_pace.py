@@ -7,7 +7,7 @@ import pytest
 from racos.core.pace import REST_SECONDS_MAX, REST_SECONDS_MIN, SAMPLES_MIN, Pace
 
 
-def measured(pace: Pace, times: dict[int, float], count: int = 2000) -> Pace:
+def measured(pace: Pace, times: dict[int, float], count: int = 8000) -> Pace:
     """Many samples around each peer's time, 10 % to both sides."""
     for number in range(count):
         for peer, seconds in times.items():
@@ -56,5 +56,5 @@ def test_a_hiccup_is_remembered_for_a_while() -> None:
     pace.sample(2, 0.1)
     measured(pace, {1: 0.001, 2: 0.001}, 100)
     assert pace.rest > 0.05
-    measured(pace, {1: 0.001, 2: 0.001}, 600)
+    measured(pace, {1: 0.001, 2: 0.001}, 3000)
     assert pace.rest == REST_SECONDS_MIN

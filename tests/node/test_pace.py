@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from racos.core.pace import SAMPLES_MIN
 from racos.mvcc.command import Put
 from racos.storage.log import Batch
 from tests.node.cluster import Cluster, Port
@@ -50,7 +51,7 @@ def seconds_per_put(cluster: Cluster, count: int) -> float:
 
 def test_the_others_keep_their_pace_and_the_slow_one_is_whole_in_the_end() -> None:
     cluster = WithSlowDisk()
-    quick = seconds_per_put(cluster, 30)
+    quick = seconds_per_put(cluster, SAMPLES_MIN)
     cluster.slow.delay = 0.1
     first = seconds_per_put(cluster, 1)
     after = seconds_per_put(cluster, 100)
