@@ -56,7 +56,8 @@ $(VENV)/.racos-%: setup.cfg pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(BIN)/pip:
-	@test -n "$(PYTHON)" || \
+	@test -n "$(PYTHON)" && \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Racos needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "no venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }

@@ -79,6 +79,7 @@ class Totals:
     deaths: int = 0
     settled_after_max: float = 0.0
     phases: Counter[int] = field(default_factory=Counter)
+    contested: Counter[int] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, result: Outcomes | Failure) -> None:
@@ -98,6 +99,7 @@ class Totals:
             setattr(self, name, getattr(self, name) + getattr(result, name))
         self.settled_after_max = max(self.settled_after_max, result.settled_after)
         self.phases.update(result.phases)
+        self.contested.update(result.contested)
         self.counts.update(result.counts)
 
     def lines(self) -> Iterator[str]:
@@ -113,13 +115,14 @@ class Totals:
             f"batches {self.batches}, deaths {self.deaths}, "
             f"settled after at most {self.settled_after_max:.2f} s"
         )
-        slots = sum(self.phases.values())
-        if slots:
-            mean = sum(phases * count for phases, count in self.phases.items()) / slots
-            yield (
-                f"phases per slot: mean {mean:.3f}, p99 {percentile(self.phases, 0.99)}, "
-                f"max {max(self.phases)} over {slots} slots"
-            )
+        for what, phases in (("all", self.phases), ("contested", self.contested)):
+            slots = sum(phases.values())
+            if slots:
+                mean = sum(number * count for number, count in phases.items()) / slots
+                yield (
+                    f"phases per slot ({what}): mean {mean:.3f}, p99 {percentile(phases, 0.99)}, "
+                    f"max {max(phases)} over {slots} slots"
+                )
         yield "  ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
         yield f"violations: {len(self.failures)}"
 

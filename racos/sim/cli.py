@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress
 
 from racos.sim.campaign import Failure, append_ledger, run_many, run_one
 from racos.sim.options import changed, draw
@@ -92,14 +94,18 @@ def _many(
 ) -> int:
     failures = 0
 
-    def tell(result: Outcomes | Failure) -> None:
-        nonlocal failures
-        if isinstance(result, Failure):
-            failures += 1
-            print(result.report(), flush=True)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("seeds", total=seeds)
 
-    wanted = (number for number in range(start, start + seeds) if failures < _FAILURES_MAX)
-    totals = run_many(wanted, settings=settings, jobs=jobs, minutes=minutes, tell=tell)
+        def tell(result: Outcomes | Failure) -> None:
+            nonlocal failures
+            progress.advance(task)
+            if isinstance(result, Failure):
+                failures += 1
+                print(result.report(), flush=True)
+
+        wanted = (number for number in range(start, start + seeds) if failures < _FAILURES_MAX)
+        totals = run_many(wanted, settings=settings, jobs=jobs, minutes=minutes, tell=tell)
     for line in totals.lines():
         print(line)
     if ledger is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -101,6 +102,7 @@ class Machine:
         self._observer = observer
         self._source = random.Random(f"machine {lane} {options.seed}")
         self._codec = Codec(quorum.data, quorum.total)
+        self._transitions: Counter[str] = Counter()  # of lives that have ended
         self._batch: Batch | None = None
         self._scheduled = False
         self._backlog: list[tuple[Action, tuple[Any, ...]]] = []
@@ -188,7 +190,13 @@ class Machine:
                 self._observer.synced(self.lane, batch.sequence)
         self._die(power=power, why=why)
 
+    def transitions(self) -> Counter[str]:
+        """What the core counted, over all lives."""
+        now = self.driver.replica.agreement.statistics if self.driver is not None else {}
+        return self._transitions + Counter(now)
+
     def _die(self, *, power: bool, why: str) -> None:
+        self._transitions = self.transitions()
         self.driver = None
         self.life += 1
         self.paused = False

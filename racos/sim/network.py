@@ -62,7 +62,9 @@ class Network:
         self.adversary: Adversary | None = None
         if options.on("adversary"):
             late = min(_LATE_SECONDS, options.suspect_after)
-            self.adversary = Adversary(self._source, options.delay, late, options.suspect_after)
+            self.adversary = Adversary(
+                self._source, options.nodes, options.delay, late, options.suspect_after
+            )
         events.after(0.0, self._connect_all)
 
     # -- frames ----------------------------------------------------------------------------------
@@ -78,7 +80,7 @@ class Network:
         blobs = [bytes(blob) for blob in blobs]
         if self.adversary is not None and not self.calm:
             for message in wire.decode(header, blobs, self.options.nodes):
-                delay = self.adversary.delay(receiver, message)
+                delay = self.adversary.delay(sender, receiver, message)
                 one, its_blobs = wire.encode([message])
                 self._transmit(sender, receiver, one, its_blobs, delay)
             return True

@@ -55,6 +55,7 @@ class Outcomes:
     settled_after: float = 0.0
     trace: str = ""
     phases: Counter[int] = field(default_factory=Counter)  # slots by phases
+    contested: Counter[int] = field(default_factory=Counter)  # likewise, if someone said 0, one 1
     counts: Counter[str] = field(default_factory=Counter)  # transitions taken, faults struck
 
 
@@ -73,7 +74,7 @@ class World:
         self._source = random.Random(f"world {options.seed}")
         self._core: tuple[int, ...] | None = None  # the nodes that are well, once healed
         self._finals: list[FinalClient] = []  # one for each of them
-        self._settled_counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self.machines = [
             Machine(options, lane, self.quorum, self.events, self) for lane in range(options.nodes)
         ]
@@ -222,9 +223,10 @@ class World:
         outcomes.unknown = sum(c.outcome is Outcome.UNKNOWN for c in self.record.calls)
         outcomes.batches = len(self.agreement.applied)
         outcomes.phases = Counter(self.agreement.phases.values())
+        outcomes.contested = Counter(self.agreement.contested())
         for machine in self.machines:
-            self._count_life(machine)
-        outcomes.counts = self._settled_counts
+            self._counts.update(machine.transitions())
+        outcomes.counts = self._counts
         outcomes.counts.update({f"fault {name}": n for name, n in self.faults.counts.items()})
         outcomes.counts["frames lost"] = self.network.lost
         outcomes.counts["digests compared"] = self.digests.compared
@@ -233,10 +235,6 @@ class World:
         outcomes.counts["watches compacted"] = sum(len(w.stream.gaps) for w in self.watchers)
         outcomes.trace = self.trace.digest()
         return outcomes
-
-    def _count_life(self, machine: Machine) -> None:
-        if machine.driver is not None:
-            self._settled_counts.update(machine.driver.replica.agreement.statistics)
 
     # -- what machines and network do with each other --------------------------------------------
 
@@ -294,7 +292,7 @@ class World:
             self._show(lane, effects)
 
     def _count(self, effects: Effects) -> None:
-        counts = self._settled_counts
+        counts = self._counts
         if effects.rejected:
             counts["rejected"] += len(effects.rejected)
         if effects.rebuilds:

@@ -44,6 +44,6 @@ def test_member_list_has_this_member_and_no_revision(pair: Pair) -> None:
 
 
 def test_what_is_not_built_yet_is_unimplemented(pair: Pair) -> None:
-    answer = pair.ours.call("/etcdserverpb.Lease/LeaseGrant", pb.LeaseGrantRequest(TTL=5))
-    text = "racos: Lease.LeaseGrant is not supported yet"
+    answer = pair.ours.call("/etcdserverpb.Auth/UserList", pb.AuthUserListRequest())
+    text = "racos: Auth.UserList is not supported yet"
     assert answer == Failure("UNIMPLEMENTED", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def test_help_and_phony_name_every_target() -> None:
     assert set(phony.split()) == TARGETS
     for target in TARGETS - {"help"}:
         assert f'"make {target} ' in makefile
+
+
+def test_make_refuses_a_python_that_is_too_old(tmp_path: Path) -> None:
+    old = tmp_path / "old-python"
+    old.write_text("#!/bin/sh\nexit 1\n")  # what it answers when asked whether it is new enough
+    old.chmod(0o755)
+    venv = tmp_path / "venv"
+    done = subprocess.run(
+        ["make", "up", f"PYTHON={old}", f"VENV={venv}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.startswith("Racos needs Python 3.11 or newer: make PYTHON=")
+    assert not venv.exists()
 
 
 @pytest.mark.parametrize("words", _racos_lines(), ids=" ".join)

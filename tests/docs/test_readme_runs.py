@@ -21,9 +21,8 @@ from tests.cluster.standin import free_base_port
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-BLOCKS: list[str] = re.findall(
-    r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL
-)
+README = (ROOT / "README.md").read_text()
+BLOCKS: list[str] = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 TOUR = ("make up\n", "export PATH=", "racos cluster kill", "make down\n")
 SERVE = "racos serve"
 NOT_RUN = {"make bench\n": "takes minutes; tests/bench runs the same commands for a moment"}

@@ -173,12 +173,12 @@ def test_datagrams_are_lost_and_repeated_as_often_as_asked() -> None:
 
 
 def test_the_adversary_delays_what_would_make_a_majority() -> None:
-    adversary = Adversary(random.Random(1), 0.001, 1.0, 0.1)
-    delays = [adversary.delay(2, State(0, 5, 5, 1, value, 0)) for value in (1, 1, 0, 0)]
+    adversary = Adversary(random.Random(1), 5, 0.001, 1.0, 0.1)
+    delays = [adversary.delay(0, 2, State(0, 5, 5, 1, value, 0)) for value in (1, 1, 0, 0)]
     assert [delay > 0.5 for delay in delays] == [False, True, False, False]
-    votes = [adversary.delay(lane, Vote(0, 5, 5, 1, 1)) > 0.5 for lane in range(4)]
+    votes = [adversary.delay(0, lane, Vote(0, 5, 5, 1, 1)) > 0.5 for lane in range(4)]
     assert sorted(votes) == [False, False, True, True]
-    assert adversary.delay(1, Vote(0, 5, 5, 1, UNSURE)) < 0.01
+    assert adversary.delay(0, 1, Vote(0, 5, 5, 1, UNSURE)) < 0.01
 
 
 # -- options, campaign, command ------------------------------------------------------------------

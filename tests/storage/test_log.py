@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from racos.storage.batch import AHEAD_BYTES
 from racos.storage.log import Appended, Batch, Log, LogError, Place
 from racos.storage.memdisk import MemDisk
 from racos.storage.replay import Replayed
@@ -209,12 +210,12 @@ def test_small_batches_find_zeros_written_ahead_in_each_segment() -> None:
         return len(disk.content(f"{segment:016x}.log"))
 
     first = size_after(10)
-    assert first > 500_000
+    assert first > AHEAD_BYTES
     assert [size_after(1000) for _ in range(20)] == [first] * 20
     large = size_after(1 << 20)  # writes itself only
     assert large < (1 << 20) + 30_000
     assert size_after(1 << 20) < large  # the next segment
-    assert size_after(10) == size_after(1000) > (1 << 20) + 500_000
+    assert size_after(10) == size_after(1000) > (1 << 20) + AHEAD_BYTES
 
 
 def test_a_failed_sync_is_raised_and_its_batch_never_becomes_durable() -> None:

@@ -38,6 +38,7 @@ class Agreement:
         self.applied: dict[int, bytes] = {}  # position -> descriptor
         self.decided_upto = 0  # everything below was applied by some replica
         self.phases: dict[int, int] = {}  # position -> highest phase someone spoke in, plus one
+        self.inputs: dict[int, int] = {}  # position -> bit set of the values said in phase 0
         self._proposed: dict[int, bytes] = {}
         self._decided: dict[int, int] = {}
         self._states: dict[tuple[int, int, int], int] = {}
@@ -64,6 +65,8 @@ class Agreement:
             said = self._states.setdefault((sender, position, phase), value)
             if said != value:
                 raise Violation("said-once", f"n{sender} said STATE {said} and {value} {state}")
+            if phase == 0:
+                self.inputs[position] = self.inputs.get(position, 0) | 1 << value
             if phase >= self.phases.get(position, 0):
                 self.phases[position] = phase + 1
 
@@ -108,6 +111,10 @@ class Agreement:
         known = self._decided.setdefault(position, value)
         if known != value:
             raise Violation("P-1", f"{who} {value} in slot {position}; {known} was decided before")
+
+    def contested(self) -> list[int]:
+        """Phases of each slot about which some replica said 1 and another 0."""
+        return [self.phases[position] for position, said in self.inputs.items() if said == 3]
 
     def truth(self) -> list[tuple[int, bytes]]:
         """All applied batches in order: (position, descriptor)."""
