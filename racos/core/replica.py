@@ -428,6 +428,8 @@ class Replica:
         for slot in self._undecided(sender, state, []):
             if state.phase > slot.phase + PHASES_AHEAD_MAX:
                 continue
+            if state.phase == 0 and state.value and not slot.phases[0].states >> sender & 1:
+                self.agreement.time_state(slot, sender)
             slot.at(state.phase).add_state(sender, state.value)
             if state.held:
                 slot.add_holder(sender, state.held)
@@ -480,8 +482,7 @@ class Replica:
         self._answer(sender, reply.number, reply.position)
 
     def _handle_beat(self, sender: int, beat: Beat) -> None:
-        self.peers.frontiers[sender] = beat.frontier
-        self.peers.wholes[sender] = beat.whole
+        self.peers.beat(sender, beat, self.now)
         self._saw(beat.round)
 
     _handlers: ClassVar[dict[type, Callable[[Replica, int, Any], None]]] = {
