@@ -41,31 +41,31 @@ class LogFlusher:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def start(self, batch: Batch) -> None:
-        """Make a batch durable, then call `done` with it from the event loop."""
+    def start(self, batch: Batch) -> bool:
+        """Make a batch durable: at once (True), or later, and then call `done` with it."""
         if batch.size > IN_PLACE_BYTES_MAX or self._loop.time() < self._slow_until:
             self._queue.put(batch)
-        else:
-            self._run_in_place(batch)
+            return False
+        return self._run_in_place(batch)
 
     def close(self, seconds: float = 5.0) -> None:
         """End the thread after what it is doing."""
         self._queue.put(None)
         self._thread.join(seconds)
 
-    def _run_in_place(self, batch: Batch) -> None:
+    def _run_in_place(self, batch: Batch) -> bool:
         begun = time.perf_counter()
         try:
             batch.run()
         except OSError as error:
-            self._loop.call_soon(self._failed, error)
-            return
+            self._failed(error)
+            return False
         took = time.perf_counter() - begun
         self._seconds += _SMOOTHING * (took - self._seconds)
         if self._seconds > IN_PLACE_SECONDS_MAX:
             self._slow_until = self._loop.time() + TRY_AGAIN_SECONDS
             self._seconds = IN_PLACE_SECONDS_MAX / 2
-        self._loop.call_soon(self._done, batch)
+        return True
 
     def _run(self) -> None:
         while (batch := self._queue.get()) is not None:

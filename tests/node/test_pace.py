@@ -19,9 +19,10 @@ class SlowDisk(Port):
     held: Batch | None = None
     due = 0.0
 
-    def start(self, batch: Batch) -> None:
+    def start(self, batch: Batch) -> bool:
         assert self.held is None
         self.held, self.due = batch, self.cluster.now + self.delay
+        return False
 
     def release(self) -> None:
         if self.held is not None and self.due <= self.cluster.now:
