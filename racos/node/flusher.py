@@ -1,9 +1,9 @@
 """Who writes and syncs the log: this thread while that is quick, another one when it is not.
 
 Handing a batch to a thread and its end back costs two switches, each of which waits for the GIL and
-for a core; on a busy machine with a fast disk that is more than the sync itself. So small batches
-are synced in place as long as syncs have lately been quick. Large batches, and all batches on a
-slow disk, go to the thread, which holds no GIL while the kernel works.
+for a core; on a busy machine with a fast disk that is more than the sync itself. So batches are
+synced in place as long as syncs have lately been quick. Very large ones, and all on a slow disk, go
+to the thread, which holds no GIL while the kernel works.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from queue import SimpleQueue
 
 from racos.storage.log import Batch
 
-IN_PLACE_BYTES_MAX = 64 << 10
-IN_PLACE_SECONDS_MAX = 0.004  # smoothed time of a sync up to which the loop may wait for it
+IN_PLACE_BYTES_MAX = 1 << 20
+IN_PLACE_SECONDS_MAX = 0.006  # smoothed time of a sync up to which the loop may wait for it
 TRY_AGAIN_SECONDS = 1.0  # after a slow sync, before one is done in place again
 _SMOOTHING = 0.1
 
