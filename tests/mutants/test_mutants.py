@@ -6,11 +6,12 @@ All of them: `python -m tests.mutants`.
 from __future__ import annotations
 
 import re
+from difflib import unified_diff
 from pathlib import Path
 
 import pytest
 
-from tests.mutants.__main__ import Outcome, confirm, judge, main
+from tests.mutants.__main__ import Outcome, confirm, judge, main, row
 from tests.mutants.mutant import ROOT, Mutant, load_all
 from tests.mutants.suites import SUITES, SuiteError, verdict
 from tests.mutants.workspace import DoesNotApply, Workspace
@@ -21,13 +22,7 @@ QUICK = {
     "torn-middle-cut": "storage",
     "compaction-drops-the-tombstone-at-r": "mvcc",
 }
-HARMLESS = """\
---- a/racos/core/coin.py
-+++ b/racos/core/coin.py
-@@ -1,1 +1,1 @@
--{line}
-+{line}  # a comment
-"""
+COIN = "racos/core/coin.py"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +31,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def test_there_are_many() -> None:
-    assert len(MUTANTS) >= 40
+    assert len(MUTANTS) >= 70
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -58,8 +53,10 @@ def test_it_says_what_it_breaks(mutant: Mutant) -> None:
 
 def test_the_table_lists_each_of_them() -> None:
     text = (ROOT / "docs/mutants.md").read_text()
-    assert re.findall(r"^\| ([a-z0-9-]+) \|", text, re.MULTILINE) == [m.name for m in MUTANTS]
-    assert "**nothing**" not in text
+    table = text.partition("## The last run")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| ([a-z0-9-]+) \| (.+?) \|", table, re.MULTILINE)
+    assert listed[1:] == [(mutant.name, mutant.rule) for mutant in MUTANTS]
+    assert "**nothing**" not in table
 
 
 @pytest.mark.slow
@@ -71,35 +68,36 @@ def test_it_is_caught(workspace: Workspace, name: str, suite: str) -> None:
     confirm(workspace, [outcome], 100.0)
 
 
+def changed_coin(folder: Path, old: str, new: str) -> Mutant:
+    """A mutant made of the tree's coin and what stands there if it reads `new` for `old`."""
+    before = (ROOT / COIN).read_text()
+    after = before.replace(old, new)
+    lines = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    patch = folder / "changed-coin.patch"
+    patch.write_text("".join(unified_diff(*lines, f"a/{COIN}", f"b/{COIN}")))
+    return Mutant("changed-coin", patch, "", "", (), (COIN,))
+
+
 @pytest.mark.slow
 def test_a_patch_that_breaks_nothing_survives(workspace: Workspace, tmp_path: Path) -> None:
-    patch = tmp_path / "harmless.patch"
-    patch.write_text(harmless((ROOT / "racos/core/coin.py").read_text().splitlines()[0]))
-    mutant = Mutant("harmless", patch, "", "", (), ("racos/core/coin.py",))
-    assert judge(workspace, mutant, ["plays"], 100.0).caught_by is None
-
-
-def harmless(line: str) -> str:
-    """A patch that changes a docstring alone."""
-    return HARMLESS.format(line=line).replace("@@ -1,1 +1,1 @@", "@@ -1 +1 @@")
+    mutant = changed_coin(tmp_path, "    message = ", "    assert phase >= 0\n    message = ")
+    outcome = judge(workspace, mutant, ["plays"], 100.0)
+    assert outcome.caught_by is None
+    assert row(outcome).startswith("| changed-coin | **nothing** |  |")
 
 
 def test_a_patch_of_another_tree_is_refused(workspace: Workspace, tmp_path: Path) -> None:
-    patch = tmp_path / "stale.patch"
-    patch.write_text(harmless("what that line was once"))
-    mutant = Mutant("stale", patch, "", "", (), ("racos/core/coin.py",))
-    with pytest.raises(DoesNotApply, match="stale"), workspace.mutated(mutant):
+    mutant = changed_coin(tmp_path, "import", "imports")
+    mutant.patch.write_text(mutant.patch.read_text().replace("blake2b", "blake2s"))
+    with pytest.raises(DoesNotApply, match="does not apply"), workspace.mutated(mutant):
         pass
 
 
 def test_a_patch_that_does_not_compile_is_refused(workspace: Workspace, tmp_path: Path) -> None:
-    first = (ROOT / "racos/core/coin.py").read_text().splitlines()[0]
-    patch = tmp_path / "nonsense.patch"
-    patch.write_text(harmless(first).replace("  # a comment", '"""'))
-    mutant = Mutant("nonsense", patch, "", "", (), ("racos/core/coin.py",))
-    with pytest.raises(DoesNotApply, match="nonsense"), workspace.mutated(mutant):
+    mutant = changed_coin(tmp_path, "import", "imports")
+    with pytest.raises(DoesNotApply, match="invalid syntax"), workspace.mutated(mutant):
         pass
-    assert (workspace.folder / "racos/core/coin.py").read_text().splitlines()[0] == first
+    assert (workspace.folder / COIN).read_text() == (ROOT / COIN).read_text()
 
 
 def test_what_fails_without_a_bug_counts_for_nothing(workspace: Workspace) -> None:
