@@ -21,6 +21,7 @@ from racos.core.messages import (
     VoteRecord,
 )
 from racos.core.outbox import Outbox
+from racos.core.pace import Pace
 from racos.core.peers import Peers
 from racos.core.quorum import Quorum, bits
 from racos.core.slot import Need, Slot, decision, next_state, vote
@@ -29,7 +30,7 @@ from racos.core.slot import Need, Slot, decision, next_state, vote
 class Patience(NamedTuple):
     """How long a slot waits, in seconds. Never matters to safety."""
 
-    rest: float = 0.15  # for the remaining states once n-f are there
+    rest: float = 0.15  # for the remaining states once n-f are there; until times are measured
     cover: float = 0.3  # for coverage, where giving up is allowed
 
 
@@ -40,6 +41,7 @@ class Agreement:
         "me",
         "now",
         "outbox",
+        "pace",
         "patience",
         "peers",
         "quorum",
@@ -64,6 +66,7 @@ class Agreement:
         self.outbox = outbox
         self.peers = peers
         self.patience = patience
+        self.pace = Pace(quorum.total, me, quorum.answers, patience.rest)
         self.now = 0.0
         self.rebuilds: list[tuple[int, int]] = []  # (position, fragments this replica should hold)
         self.statistics = {"fast": 0, "voted_one": 0, "voted_zero": 0, "phases": 0, "widened": 0}
@@ -112,6 +115,15 @@ class Agreement:
             State(lane, round_, round_, phase, value, held),
         )
 
+    def time_state(self, slot: Slot, sender: int) -> None:
+        """STATE(s, 0, 1) of `sender`, for the first time: how long after this replica's own?"""
+        if sender == self.me:
+            slot.said_at = self.now
+            for peer in bits(slot.phases[0].ones & ~(1 << self.me)):
+                self.pace.sample(peer, 0.0)
+        elif slot.said_at is not None:
+            self.pace.sample(sender, self.now - slot.said_at)
+
     # -- progress --------------------------------------------------------------------------------
 
     def advance(self, slot: Slot) -> None:
@@ -142,7 +154,7 @@ class Agreement:
             self.quorum,
             self.me,
             absent=self.peers.absent(self.now),
-            wait_rest=self._lasts(slot.rest_since, self.patience.rest),
+            wait_rest=self._lasts(slot.rest_since, self.pace.rest),
             wait_cover=self._lasts(slot.cover_since, self.patience.cover),
         )
         if isinstance(verdict, Need):
@@ -199,11 +211,12 @@ class Agreement:
         A slot that lacked coverage goes on spreading after this replica voted '?': another one may
         have seen no 0, and then cannot vote before the batch is covered.
         """
+        self.pace.settle()
         for slot in list(self._waiting.values()):
             if slot.decided is not None:
                 self._waiting.pop(slot.position, None)
                 continue
-            if slot.rest_since is not None and not self._lasts(slot.rest_since, self.patience.rest):
+            if slot.rest_since is not None and not self._lasts(slot.rest_since, self.pace.rest):
                 self._blame(slot)
             if slot.cover_since is not None and not slot.covered(self.quorum):
                 self._spread(slot)
@@ -214,6 +227,7 @@ class Agreement:
         missing = self.quorum.everyone & ~slot.phases[0].states & ~self.peers.absent(self.now)
         for peer in bits(missing):
             self.peers.mark_slow(peer, self.now)
+            self.pace.sample(peer, 2 * self.pace.rest)  # at least; when it comes is not waited for
 
     # -- coverage (docs/protocol.md, dispersal and width) ------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar, cast
 from racos.core.messages import Decide, Message, Record, State, StateRecord, Vote, VoteRecord
 
 ALL = -1  # destination: every other replica
+BESIDE_SECONDS = 0.005
 
 _RANGED = (State, Vote, Decide, StateRecord, VoteRecord)
 
@@ -25,12 +26,28 @@ class Sealed(NamedTuple):
 
 
 class Outbox:
-    __slots__ = ("_awaiting", "_promised", "_records", "_sends", "token")
+    __slots__ = (
+        "_awaiting",
+        "_beside",
+        "_beside_until",
+        "_promised",
+        "_records",
+        "_sealed_at",
+        "_sends",
+        "_sync_seconds",
+        "now",
+        "token",
+    )
 
     def __init__(self) -> None:
         self._records: list[Record] = []
         self._promised: list[Message] = []
         self._sends: list[tuple[int, Message]] = []
+        self.now = 0.0
+        self._beside: list[Message] = []
+        self._beside_until = 0.0
+        self._sealed_at: deque[float] = deque()  # of the promises that wait
+        self._sync_seconds = 0.0  # how long the last promise waited
         self._awaiting: deque[tuple[int, list[Message]]] = deque()
         self.token = 0  # grows by one with every sealed set of records
 
@@ -60,12 +77,34 @@ class Outbox:
         else:
             self._promised[-1] = joined
 
+    def beside(self, message: Message) -> None:
+        """Broadcast together with the next promise, to save a frame; at once if none waits, or if
+        the last one waited longer than BESIDE_SECONDS."""
+        if (not self._promised and not self._awaiting) or self._sync_seconds > BESIDE_SECONDS:
+            self.send(ALL, message)
+            return
+        if not self._beside:
+            self._beside_until = self.now + BESIDE_SECONDS
+        self._beside.append(message)
+
+    def overdue(self) -> None:
+        """If the sync that `beside` waits for is slow, don't wait for it."""
+        if self._beside and self.now >= self._beside_until:
+            self._sync_seconds = max(self._sync_seconds, self.now - self._sealed_at[0])
+            self._say_beside()
+
+    def _say_beside(self) -> None:
+        for message in self._beside:
+            self.send(ALL, message)
+        self._beside = []
+
     def seal(self) -> Sealed:
         """Hand over what has gathered since the last call."""
         if self._records:
             self.token += 1
         if self._promised:
             self._awaiting.append((self.token, self._promised))
+            self._sealed_at.append(self.now)
             self._promised = []
         sealed = Sealed(self._records, self.token, self._sends)
         self._records = []
@@ -77,6 +116,9 @@ class Outbox:
         messages: list[Message] = []
         while self._awaiting and self._awaiting[0][0] <= token:
             messages.extend(self._awaiting.popleft()[1])
+            self._sync_seconds = self.now - self._sealed_at.popleft()
+        if messages:
+            self._say_beside()
         return messages
 
 

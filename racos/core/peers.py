@@ -6,13 +6,19 @@ never harms agreement (docs/protocol.md, rule 2).
 
 from __future__ import annotations
 
+from racos.core.messages import Beat
+from racos.core.pace import Smoothed
+
+SUSPICION_TIMES_MAX = 4  # no peer is given more than this much of the configured silence
 PENALTY_SECONDS_MIN = 0.25
 PENALTY_SECONDS_MAX = 8.0
 
 
 class Peers:
     __slots__ = (
+        "_beat_at",
         "_down",
+        "_gaps",
         "_heard",
         "_penalty",
         "_slow_until",
@@ -29,6 +35,8 @@ class Peers:
         self.suspect_after = suspect_after  # seconds of silence
         self._heard = [now] * total
         self._down = [False] * total
+        self._beat_at: list[float | None] = [None] * total  # when its last beat came
+        self._gaps = [Smoothed() for _ in range(total)]  # between beats
         self._slow_until = [0.0] * total
         self._penalty = [PENALTY_SECONDS_MIN] * total
         self.frontiers = [0] * total  # by their own word
@@ -38,13 +46,32 @@ class Peers:
         self._heard[peer] = now
         self._down[peer] = False
 
+    def beat(self, peer: int, beat: Beat, now: float) -> None:
+        """Its regular sign of life came: what it says, and how regular these are."""
+        self.frontiers[peer] = beat.frontier
+        self.wholes[peer] = beat.whole
+        last = self._beat_at[peer]
+        if last is not None and now - last <= SUSPICION_TIMES_MAX * self.suspect_after:
+            self._gaps[peer].add(now - last)
+        self._beat_at[peer] = now
+
+    def silence(self, peer: int) -> float:
+        """Seconds of silence that make it suspect: as configured, more if its beats come unevenly.
+
+        The network between, or its own load, then explains a longer silence.
+        """
+        longest = SUSPICION_TIMES_MAX * self.suspect_after
+        return min(max(self.suspect_after, self._gaps[peer].expected), longest)
+
     def became_down(self, peer: int) -> None:
         """Its connection broke: no need to wait for silence."""
         self._down[peer] = True
+        self._beat_at[peer] = None
 
     def forgive(self, now: float) -> None:
         """This replica itself was paused: the silence was its own."""
         self._heard = [now] * self.total
+        self._beat_at = [None] * self.total
 
     def mark_slow(self, peer: int, now: float) -> None:
         """Its promise did not come in time: don't wait for it for a while, longer each time."""
@@ -61,7 +88,10 @@ class Peers:
         mask = 0
         limit = now - self.suspect_after
         for peer in range(self.total):
-            if peer != self.me and (self._down[peer] or self._heard[peer] < limit):
+            if peer == self.me:
+                continue
+            silent = self._heard[peer] < limit and self._heard[peer] < now - self.silence(peer)
+            if self._down[peer] or silent:
                 mask |= 1 << peer
         return mask
 

@@ -127,13 +127,14 @@ class Replica:
     # -- inputs ----------------------------------------------------------------------------------
 
     def _set_clock(self, now: float) -> None:
-        self.now = self.agreement.now = now
+        self.now = self.agreement.now = self.outbox.now = now
 
     def tick(self, now: float) -> None:
         """Time has passed. Call every few milliseconds, and before other inputs of a turn."""
         if now - self.now > self.settings.suspect_after / 2:
             self.peers.forgive(now)  # it was this replica that was away
         self._set_clock(now)
+        self.outbox.overdue()
         self.agreement.tick()
         self._null_suspected()
         self._maybe_ask()
@@ -209,7 +210,7 @@ class Replica:
         self.barrier.add(ticket)
 
     def persisted(self, token: int) -> None:
-        """Everything sealed up to this token is durable: its promises are said, and count here."""
+        """What was sealed up to this token is durable: its promises are said, and count here."""
         for message in self.outbox.durable(token):
             if isinstance(message, State) and message.value:
                 self.window.note_one(self.window.position(message.last, message.lane))
@@ -257,7 +258,7 @@ class Replica:
         skip = self.own.skip_to(self.highest_round)
         if skip is not None:
             self.window.link(self.me, skip.previous, skip.upto)
-            self.outbox.send(ALL, skip)
+            self.outbox.beside(skip)
             self._advance_frontier()
         self._probe()
         self._note_applied()
@@ -428,6 +429,8 @@ class Replica:
         for slot in self._undecided(sender, state, []):
             if state.phase > slot.phase + PHASES_AHEAD_MAX:
                 continue
+            if state.phase == 0 and state.value and not slot.phases[0].states >> sender & 1:
+                self.agreement.time_state(slot, sender)
             slot.at(state.phase).add_state(sender, state.value)
             if state.held:
                 slot.add_holder(sender, state.held)
@@ -480,8 +483,7 @@ class Replica:
         self._answer(sender, reply.number, reply.position)
 
     def _handle_beat(self, sender: int, beat: Beat) -> None:
-        self.peers.frontiers[sender] = beat.frontier
-        self.peers.wholes[sender] = beat.whole
+        self.peers.beat(sender, beat, self.now)
         self._saw(beat.round)
 
     _handlers: ClassVar[dict[type, Callable[[Replica, int, Any], None]]] = {

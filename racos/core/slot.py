@@ -77,6 +77,7 @@ class Slot:
         "recorded",
         "rest_since",
         "round",
+        "said_at",
         "stored",
     )
 
@@ -93,6 +94,7 @@ class Slot:
         self.promised_vote = -1
         self.held: dict[int, int] = {}  # holder -> bit set of its durable fragments
         self.opened_at = now
+        self.said_at: float | None = None  # when this replica's own state of phase 0 was durable
         self.rest_since: float | None = None  # when n-f states were first there
         self.cover_since: float | None = None  # when cover was first missed
         self.cover_width = 1  # width to which this replica has spread the batch, or its own share

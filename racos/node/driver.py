@@ -45,8 +45,9 @@ class Link(Protocol):
 
 
 class Flusher(Protocol):
-    def start(self, batch: Batch) -> None:
-        """Run the batch off this thread, then have `Driver.flushed(batch)` called on it."""
+    def start(self, batch: Batch) -> bool:
+        """Run the batch: at once, and say True; or off this thread, say False, and have
+        `Driver.flushed(batch)` called later."""
 
 
 class Options(NamedTuple):
@@ -235,20 +236,29 @@ class Driver:
 
     # -- one turn --------------------------------------------------------------------------------
 
-    def turn(self) -> None:
-        """Do everything that the inputs since the last turn make possible."""
+    def turn(self) -> bool:
+        """Do everything that the inputs since the last turn make possible.
+
+        True if it is worth calling again at once: a sync ended within this turn.
+        """
         now = self._clock()
         if now - self._ticked_at >= TICK_SECONDS:
             self._tick(now)
         self._ask_barrier(now)
         self.leases.turn()
+        self._work(now)
+        if not self._flush(now):
+            return False
+        self._work(now)
+        return True
+
+    def _work(self, now: float) -> None:
         self._propose()
         effects = self.replica.take_effects()
         self._append(effects, now)
         self._carry_out(effects)
         if self.healer.wants and self.log.queued_bytes < HEALING_QUEUE_BYTES_MAX:
             self.healer.fill(self.replica.peers.absent(now))
-        self._flush(now)
 
     def _tick(self, now: float) -> None:
         self._ticked_at = now
@@ -384,17 +394,24 @@ class Driver:
         header, blobs = wire.encode([message])
         self._link.send(peer, header, blobs)
 
-    def _flush(self, now: float) -> None:
-        """One sync for everything that waits; what promises nothing may wait a little longer."""
+    def _flush(self, now: float) -> bool:
+        """One sync for everything that waits; what promises nothing may wait a little longer.
+
+        True if it is done already.
+        """
         if self._flushing or self._lazy_since is None:
-            return
+            return False
         if self._lazy_since >= 0 and now - self._lazy_since < LAZY_FLUSH_SECONDS:
-            return
+            return False
         batch = self.log.take()
-        if batch is not None:
-            self._lazy_since = None
-            self._flushing = True
-            self._flusher.start(batch)
+        if batch is None:
+            return False
+        self._lazy_since = None
+        self._flushing = True
+        if not self._flusher.start(batch):
+            return False
+        self.flushed(batch)
+        return True
 
     # -- values ----------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """Who writes and syncs the log: this thread while that is quick, another one when it is not.
 
 Handing a batch to a thread and its end back costs two switches, each of which waits for the GIL and
-for a core; on a busy machine with a fast disk that is more than the sync itself. So small batches
-are synced in place as long as syncs have lately been quick. Large batches, and all batches on a
-slow disk, go to the thread, which holds no GIL while the kernel works.
+for a core; on a busy machine with a fast disk that is more than the sync itself. So batches are
+synced in place as long as syncs have lately been quick. Very large ones, and all on a slow disk, go
+to the thread, which holds no GIL while the kernel works.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from queue import SimpleQueue
 
 from racos.storage.log import Batch
 
-IN_PLACE_BYTES_MAX = 64 << 10
-IN_PLACE_SECONDS_MAX = 0.004  # smoothed time of a sync up to which the loop may wait for it
+IN_PLACE_BYTES_MAX = 1 << 20
+IN_PLACE_SECONDS_MAX = 0.006  # smoothed time of a sync up to which the loop may wait for it
 TRY_AGAIN_SECONDS = 1.0  # after a slow sync, before one is done in place again
 _SMOOTHING = 0.1
 
@@ -41,31 +41,31 @@ class LogFlusher:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def start(self, batch: Batch) -> None:
-        """Make a batch durable, then call `done` with it from the event loop."""
+    def start(self, batch: Batch) -> bool:
+        """Make a batch durable: at once (True), or later, and then call `done` with it."""
         if batch.size > IN_PLACE_BYTES_MAX or self._loop.time() < self._slow_until:
             self._queue.put(batch)
-        else:
-            self._run_in_place(batch)
+            return False
+        return self._run_in_place(batch)
 
     def close(self, seconds: float = 5.0) -> None:
         """End the thread after what it is doing."""
         self._queue.put(None)
         self._thread.join(seconds)
 
-    def _run_in_place(self, batch: Batch) -> None:
+    def _run_in_place(self, batch: Batch) -> bool:
         begun = time.perf_counter()
         try:
             batch.run()
         except OSError as error:
-            self._loop.call_soon(self._failed, error)
-            return
+            self._failed(error)
+            return False
         took = time.perf_counter() - begun
         self._seconds += _SMOOTHING * (took - self._seconds)
         if self._seconds > IN_PLACE_SECONDS_MAX:
             self._slow_until = self._loop.time() + TRY_AGAIN_SECONDS
             self._seconds = IN_PLACE_SECONDS_MAX / 2
-        self._loop.call_soon(self._done, batch)
+        return True
 
     def _run(self) -> None:
         while (batch := self._queue.get()) is not None:

@@ -187,7 +187,8 @@ class Node:
         if self._stopped:
             return
         try:
-            self.driver.turn()
+            if self.driver.turn():
+                self._schedule()
         except Exception as error:  # the state may be half changed: stop rather than go on wrong
             self._fail(error)
 

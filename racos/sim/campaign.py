@@ -182,7 +182,7 @@ def _at_once(
                 yield future.result()
 
 
-def append_ledger(path: Path, seeds: str, settings: str, totals: Totals) -> None:
+def append_ledger(path: Path, commit: str, seeds: str, settings: str, totals: Totals) -> None:
     """One line for one campaign: which code, which seeds, how long, what was on, what came out."""
     result = (
         "ok"
@@ -190,13 +190,13 @@ def append_ledger(path: Path, seeds: str, settings: str, totals: Totals) -> None
         else "FAILED "
         + ", ".join(f"{failure.options.seed} ({failure.invariant})" for failure in totals.failures)
     )
-    line = f"{_commit()}\t{seeds}\t{totals.seconds / 60:.1f}\t{settings or 'swarm'}\t{result}\n"
+    line = f"{commit}\t{seeds}\t{totals.seconds / 60:.1f}\t{settings or 'swarm'}\t{result}\n"
     fresh = not path.exists()
     with path.open("a", encoding="utf-8") as file:
         file.write((LEDGER_HEAD if fresh else "") + line)
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """The tree's commit, with a + if something is changed; `unknown` outside a work tree."""
     command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
     try:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from racos.sim.campaign import Failure, append_ledger, run_many, run_one
+from racos.sim.campaign import Failure, append_ledger, current_commit, run_many, run_one
 from racos.sim.options import changed, draw
 from racos.sim.shrink import shrink
 from racos.sim.world import Outcomes
@@ -93,7 +93,7 @@ def _many(
     smaller: bool,
 ) -> int:
     failures = 0
-
+    commit = current_commit()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("seeds", total=seeds)
 
@@ -109,7 +109,7 @@ def _many(
     for line in totals.lines():
         print(line)
     if ledger is not None:
-        append_ledger(ledger, f"{start}..{start + totals.runs - 1}", settings, totals)
+        append_ledger(ledger, commit, f"{start}..{start + totals.runs - 1}", settings, totals)
     if totals.failures and smaller:
         _shrink(totals.failures[0])
     return int(bool(totals.failures))

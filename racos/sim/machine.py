@@ -77,7 +77,7 @@ class Flusher:
 
     __slots__ = ("start",)
 
-    def __init__(self, start: Callable[[Batch], None]) -> None:
+    def __init__(self, start: Callable[[Batch], bool]) -> None:
         self.start = start
 
 
@@ -279,12 +279,13 @@ class Machine:
     def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool:
         return self._observer.transmit(self.lane, lane, header, blobs)
 
-    def _start_batch(self, batch: Batch) -> None:
+    def _start_batch(self, batch: Batch) -> bool:
         assert self._batch is None, "one batch at a time"
         self._batch = batch
         usual = self.options.sync * (0.5 + 0.5 * self._source.expovariate(1.0))
         # Not `after`: a sync under way ends even if the process is stopped meanwhile.
         self._events.after(usual * self.sync_factor, self._sync, self.life, batch)
+        return False
 
     def _sync(self, life: int, batch: Batch) -> None:
         if life != self.life or self.driver is None:

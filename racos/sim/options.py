@@ -96,7 +96,7 @@ def draw(seed: int) -> Options:
     data = usual if source.random() < 0.7 else source.randint(1, usual)
     share = source.choice((0.0, 0.15, 0.3, 0.5))
     faults = tuple(fault for fault in FAULTS if source.random() < share)
-    return Options(
+    options = Options(
         seed=seed,
         nodes=nodes,
         faults_max=faults_max,
@@ -120,6 +120,58 @@ def draw(seed: int) -> Options:
         segment_bytes=source.choice((16 << 10, 256 << 10, 1 << 20)),
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
+    )
+    kind = source.random()
+    if kind < 0.25:
+        return _contended(options, source)
+    if kind < 0.45:
+        return _worn(options, source)
+    return _asked(options) if kind < 0.6 else options
+
+
+def _asked(options: Options) -> Options:
+    """The world in which fresh reads are hardest: many of them, over a slow and unruly network."""
+    return replace(
+        options,
+        faults=tuple(fault for fault in FAULTS if fault == "reorder" or fault in options.faults),
+        clients=8,
+        think=0.002,
+        reads=0.6,
+        delay=0.005,
+        sync=0.0001,
+        calls=500,
+    )
+
+
+def _worn(options: Options, source: random.Random) -> Options:
+    """The world in which durability is hardest: power fails all the time, and syncs take longer
+    than everything else, so that much is under way whenever it does.
+    """
+    hard = ("power", "slow_disk")
+    return replace(
+        options,
+        faults=tuple(fault for fault in FAULTS if fault in hard or fault in options.faults),
+        fault_every=0.1,
+        think=source.choice((0.001, 0.005)),
+        reads=0.2,
+        delay=0.0001,
+        sync=source.choice((0.003, 0.01)),
+        rounds_max=source.choice((4, 8)),
+        calls=500,
+    )
+
+
+def _contended(options: Options, source: random.Random) -> Options:
+    """The world in which agreement is hardest: a hostile network, large values, short patience."""
+    return replace(
+        options,
+        faults=tuple(fault for fault in FAULTS if fault == "adversary" or fault in options.faults),
+        think=0.005,
+        delay=0.0005,
+        sync=0.0005,
+        suspect_after=0.1,
+        large=source.choice((0.0, 0.9)),
+        calls=300,
     )
 
 

@@ -10,6 +10,7 @@ from racos.core.messages import (
     Payload,
     PayRecord,
     ReserveRecord,
+    Skip,
     State,
     StateRecord,
 )
@@ -99,3 +100,33 @@ def test_order_of_promises_is_kept_between_kinds() -> None:
     sealed = outbox.seal()
     assert len(sealed.records) == 3
     assert outbox.durable(sealed.token) == [state(0)[1], hold, state(1)[1]]
+
+
+def test_what_travels_beside_a_promise_leaves_with_it() -> None:
+    outbox = Outbox()
+    outbox.promise(StateRecord(0, 1, 1, 0, 1), State(0, 1, 1, 0, 1, 1))
+    outbox.beside(Skip(1, -1, 1))
+    token = outbox.seal().token
+    assert outbox.seal().sends == []
+    assert outbox.durable(token) == [State(0, 1, 1, 0, 1, 1)]
+    assert outbox.seal().sends == [(ALL, Skip(1, -1, 1))]
+
+
+def test_beside_no_promise_it_leaves_at_once() -> None:
+    outbox = Outbox()
+    outbox.beside(Skip(1, -1, 1))
+    assert outbox.seal().sends == [(ALL, Skip(1, -1, 1))]
+
+
+def test_a_slow_sync_is_not_waited_for_and_the_next_one_not_at_all() -> None:
+    outbox = Outbox()
+    outbox.promise(StateRecord(0, 1, 1, 0, 1), State(0, 1, 1, 0, 1, 1))
+    outbox.beside(Skip(1, -1, 1))
+    outbox.seal()
+    outbox.now = 0.004
+    outbox.overdue()
+    assert outbox.seal().sends == []
+    outbox.now = 0.01
+    outbox.overdue()
+    outbox.beside(Skip(1, -1, 2))
+    assert outbox.seal().sends == [(ALL, Skip(1, -1, 1)), (ALL, Skip(1, -1, 2))]

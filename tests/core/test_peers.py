@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from racos.core.peers import PENALTY_SECONDS_MAX, PENALTY_SECONDS_MIN, Peers
+from racos.core.messages import Beat
+from racos.core.peers import PENALTY_SECONDS_MAX, PENALTY_SECONDS_MIN, SUSPICION_TIMES_MAX, Peers
 
 
 def test_silence_and_broken_connections_are_suspicious_until_heard_again() -> None:
@@ -62,3 +63,32 @@ def test_the_most_advanced_is_a_connected_other() -> None:
     peers.became_down(3)
     peers.became_down(1)
     assert peers.most_advanced() is None
+
+
+def test_uneven_beats_earn_patience_and_no_beats_lose_none_of_the_configured() -> None:
+    peers = Peers(3, 0, suspect_after=0.25, now=0.0)
+    now = 0.0
+    for number in range(100):
+        now += 0.04 + 0.3 * (number % 5 == 0)
+        peers.heard(1, now)
+        peers.beat(1, Beat(0, 0), now)
+        peers.heard(2, now)
+    assert 0.25 < peers.silence(1) <= SUSPICION_TIMES_MAX * 0.25
+    assert peers.silence(2) == 0.25
+    assert peers.suspected(now + 0.3) == 0b100
+    assert peers.suspected(now + SUSPICION_TIMES_MAX * 0.25 + 0.01) == 0b110
+
+
+def test_regular_beats_and_times_of_absence_do_not_change_the_silence() -> None:
+    peers = Peers(2, 0, suspect_after=0.25, now=0.0)
+    now = 0.0
+    for number in range(100):
+        now += 0.04
+        if number % 10 == 9:
+            peers.became_down(1)
+            now += 0.9
+        if number % 10 == 5:
+            now += 60.0  # longer than anyone is waited for: it was away
+        peers.heard(1, now)
+        peers.beat(1, Beat(0, 0), now)
+    assert peers.silence(1) == 0.25

@@ -64,9 +64,10 @@ class Port:
         self.cluster.flight.append((self.lane, lane, header, [bytes(blob) for blob in blobs]))
         return True
 
-    def start(self, batch: Batch) -> None:
+    def start(self, batch: Batch) -> bool:
         assert self.batch is None
         self.batch = batch
+        return False
 
 
 class Cluster:

@@ -188,15 +188,20 @@ def test_what_a_replica_says_it_holds_its_disk_proves_at_that_moment() -> None:
 
 def proven_whole(disk: MemDisk) -> int:
     """Below it, by the log on the disk of node 1, everything is applied and its fragments there."""
-    log = Log.open(disk, member_id=2, cluster_id=9)
+    library, recovered = read_log(disk, 1)
+    lacking = [p for p in recovered.ones if library.is_coded(p) and not library.held(p) >> 1 & 1]
+    return min([recovered.frontier, *lacking])
+
+
+def read_log(disk: MemDisk, lane: int) -> tuple[Library, Recovered]:
+    log = Log.open(disk, member_id=lane + 1, cluster_id=9)
     library, recovered = Library(log, 3), Recovered(3)
     for entry in log.replay():
         record, values = records.decode(entry.kind, entry.header)
         if isinstance(record, PayRecord):
             library.add(record, entry.blob_places, values)
         recovered.add(record)
-    lacking = [p for p in recovered.ones if library.is_coded(p) and not library.held(p) >> 1 & 1]
-    return min([recovered.frontier, *lacking])
+    return library, recovered
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -300,3 +305,48 @@ def test_a_value_that_is_corrupt_everywhere_is_named_once_and_kept_in_sight() ->
     cluster.run(1.0)
     assert len([line for line in cluster.reports if "heal.corrupt" in line]) == 1
     assert surplus(cluster) > 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_pruned_is_on_every_disk_whatever_crashes(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = random.Random(seed)
+    cluster = Cluster(3, 1, 2, seed=seed)
+    pruned: set[int] = set()
+    prune = Library.prune
+
+    def noting(library: Library, position: int, keep: int) -> int:
+        pruned.add(position)
+        return prune(library, position, keep)
+
+    monkeypatch.setattr(Library, "prune", noting)
+    total = 0
+    for number in range(150):
+        up = cluster.alive()
+        cluster.submit(source.choice(up), Put(b"k%d" % number, large(number)[:300]))
+        for _ in range(source.randrange(5)):
+            cluster.step()
+        cluster.now += source.choice([0.001, 0.005, 0.03])
+        if source.random() < 0.05:
+            if len(up) == 3:
+                cluster.crash(source.choice(up))
+            else:
+                cluster.start(next(lane for lane in range(3) if lane not in up))
+        if pruned:
+            total += len(pruned)
+            for lane in range(3):
+                assert pruned <= own_fragments_on(copy.deepcopy(cluster.disks[lane]), lane)
+            pruned.clear()
+    for lane in set(range(3)) - set(cluster.alive()):
+        cluster.start(lane)
+    cluster.run(3.0, lambda: caught_up(cluster) and is_clean(cluster))
+    assert is_clean(cluster)
+    assert total + len(pruned) > 0
+
+
+def own_fragments_on(disk: MemDisk, lane: int) -> set[int]:
+    """Positions whose own fragment the disk still has when its machine loses power now."""
+    disk.crash()
+    library, _ = read_log(disk, lane)
+    return {position for position in library._fragments if library.held(position) >> lane & 1}

@@ -13,7 +13,7 @@ from racos.mvcc.command import Put
 from racos.mvcc.store import Store
 from racos.node import wire
 from racos.sim.adversary import Adversary
-from racos.sim.campaign import Failure, Totals, append_ledger, percentile, run_many
+from racos.sim.campaign import Failure, Totals, append_ledger, current_commit, percentile, run_many
 from racos.sim.checks.state import Bounds, Digests
 from racos.sim.cli import run
 from racos.sim.clock import Clock
@@ -202,6 +202,7 @@ def test_wrong_settings_are_refused(wrong: str) -> None:
     assert run(["--seeds", "1", "--set", wrong]) == 2
 
 
+@pytest.mark.slow
 def test_a_campaign_adds_up_and_keeps_a_ledger(tmp_path: Path) -> None:
     settings = "calls=20,seconds=0.5,nodes=3,faults_max=1,data=2,faults=none"
     totals = run_many(range(3), settings=settings)
@@ -209,8 +210,8 @@ def test_a_campaign_adds_up_and_keeps_a_ledger(tmp_path: Path) -> None:
     assert not totals.failures
     totals.failures.append(Failure(draw(9), "P-1", "P-1: something", 1.0))
     ledger = tmp_path / "ledger.tsv"
-    append_ledger(ledger, "0..2", settings, Totals())
-    append_ledger(ledger, "0..2", settings, totals)
+    append_ledger(ledger, current_commit(), "0..2", settings, Totals())
+    append_ledger(ledger, "abc", "0..2", settings, totals)
     head, good, bad = ledger.read_text().splitlines()
     assert head.split("\t") == ["commit", "seeds", "minutes", "faults", "result"]
     assert good.endswith("\tok")

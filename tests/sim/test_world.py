@@ -31,6 +31,7 @@ def test_seed(seed: int) -> None:
     held(run_seed(seed))
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_runs() -> None:
     options = replace(SMALL, faults=("loss", "power", "pause", "duplicate"), fault_every=0.2)
     first, second = held(run_one(options)), held(run_one(options))
