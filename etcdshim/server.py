@@ -176,8 +176,12 @@ def _refuse_group(config: NodeConfig, group: BaseExceptionGroup[BaseException]) 
 
 def _die(config: NodeConfig, error: BaseException) -> None:
     """Going on could break a promise: stop at once, nothing more is acknowledged."""
-    log.critical("server.fatal %s: %s", type(error).__name__, error, exc_info=error)
-    print(f"racos: {config.name}: stopped: {error}", file=sys.stderr, flush=True)
+    if isinstance(error, OSError):  # the log's disk: nothing else here fails for good
+        reason = f"the log cannot be written: {error.strerror or error}"
+    else:
+        reason = f"{type(error).__name__}: {error}"
+        log.critical("server.fatal %s", reason, exc_info=error)
+    print(f"racos: {config.name}: stopped: {reason}", file=sys.stderr, flush=True)
     os._exit(70)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import resource
 import signal
 import socket
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 
 from cluster.spec import lay_out
@@ -35,6 +38,36 @@ def test_an_open_watch_does_not_hold_up_the_end(tmp_path: Path, number: signal.S
             began = time.monotonic()
             assert process.wait(PATIENCE) == 0
             assert time.monotonic() - began < STOP_SECONDS_MAX
+
+
+def _put_until_refused(client: Client, value: bytes) -> int:
+    for number in range(100):
+        try:
+            client.put(key=b"k%d" % number, value=value)
+        except grpc.RpcError:
+            return number
+    raise AssertionError("nothing was refused")
+
+
+def test_a_log_that_cannot_be_written_ends_the_node_in_one_line_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    spec = lay_out(1, system="racos", client_port=0)
+    flags = spec.node_flags(spec.nodes[0], tmp_path / "n1")
+    value = random.Random(1).randbytes(300_000)
+    with serving(flags) as process, channel(spec.nodes[0].endpoint) as opened:
+        # As with a full disk, the kernel refuses to let the file grow.
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))
+        acknowledged = _put_until_refused(Client(opened), value)
+        assert process.wait(PATIENCE) == 70
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert "Traceback" not in told
+    assert "stopped: the log cannot be written: File too large" in told
+    assert 2 < acknowledged < 10
+    with serving(flags), channel(spec.nodes[0].endpoint) as opened:
+        for number in range(acknowledged):
+            assert Client(opened).range(key=b"k%d" % number).kvs[0].value == value
 
 
 @pytest.mark.parametrize(
