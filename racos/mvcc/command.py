@@ -29,15 +29,6 @@ class CodedValue(NamedTuple):
 Value: TypeAlias = bytes | CodedValue
 
 
-def same_value(left: Value, right: Value) -> bool | None:
-    """Whether two values are equal bytes; None when only digests of unlike kinds are at hand."""
-    if isinstance(left, bytes) and isinstance(right, bytes):
-        return left == right
-    if isinstance(left, CodedValue) and isinstance(right, CodedValue):
-        return left.length == right.length and left.digest == right.digest
-    return None
-
-
 class KeyValue(NamedTuple):
     key: bytes
     create_revision: int
