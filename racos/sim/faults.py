@@ -28,6 +28,7 @@ class Faults:
     ) -> None:
         self.options = options
         self.counts: dict[str, int] = {}
+        self.rates = (1.0, 1.0)  # the slowest and the fastest that any clock ran
         self._events = events
         self._machines = machines
         self._network = network
@@ -139,4 +140,7 @@ class Faults:
         self._events.after(seconds, machine.resume)
 
     def _rate(self, source: random.Random) -> None:
-        self._some(source).clock.set_rate(source.choice((0.5, 0.8, 1.0, 1.3, 2.0)))
+        rate = source.choice((0.5, 0.8, 1.0, 1.3, 2.0))
+        self._some(source).clock.set_rate(rate)
+        slow, fast = self.rates
+        self.rates = (min(slow, rate), max(fast, rate))

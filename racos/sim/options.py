@@ -47,6 +47,8 @@ class Options:
     fault_every: float = 0.5  # mean time between two faults of one class
     clients: int = 5
     watchers: int = 3
+    holders: int = 0  # clients that grant leases, keep them alive, attach keys, revoke, abandon
+    ttl: int = 1  # of their leases, in seconds: from 1 to this
     think: float = 0.02  # mean pause of a client between two operations
     keys: int = 8
     reads: float = 0.4  # share of operations
@@ -124,7 +126,7 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
-    options = _paced(options)
+    options = _timed(options)
     kind = source.random()
     if kind < 0.25:
         return _contended(options, source)
@@ -133,13 +135,16 @@ def draw(seed: int) -> Options:
     return _asked(options) if kind < 0.6 else options
 
 
-def _paced(options: Options) -> Options:
-    """How busy the machines are: how much gathers before a turn, and how late timers come."""
+def _timed(options: Options) -> Options:
+    """How busy the machines are (how much gathers before a turn, how late timers come), and who
+    holds leases."""
     source = random.Random(f"pace {options.seed}")
     return replace(
         options,
         turn=source.choice((0.0001, 0.0005, 0.002)),
         timer=source.choice((0.01, 0.02)),
+        holders=source.choice((0, 0, 1, 3)),
+        ttl=source.choice((1, 1, 2)),
     )
 
 
