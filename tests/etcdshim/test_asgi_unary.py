@@ -95,7 +95,7 @@ async def test_request_size_limit(client: Client) -> None:
 async def test_oversized_requests_do_not_exhaust_the_connection(app: GrpcApp) -> None:
     """On h2corn only: hypercorn may reset a stream whose request was not read to its end."""
     big = BytesValue(value=bytes(3_000_000))
-    async with running("h2corn", app) as address:
+    async with running("own", app) as address:
         client = Client(address)
         for _ in range(6):  # together more than any connection window
             code, _details = await refused(client.unary("Echo")(big))

@@ -51,7 +51,7 @@ def member() -> Member:
 
 @pytest.fixture
 async def address(member: Member) -> AsyncIterator[str]:
-    async with running("h2corn", GrpcApp({}, HttpApp(member))) as bound:
+    async with running("own", GrpcApp({}, HttpApp(member))) as bound:
         yield bound
 
 
