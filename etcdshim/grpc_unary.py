@@ -46,7 +46,7 @@ TWO_REQUESTS = (
 class UnaryCall(Call):
     """A call being served: a coroutine, the future it waits for, and where its answer goes."""
 
-    __slots__ = ("_calls", "_connection", "_handler", "_stream", "_waits_for")
+    __slots__ = ("_calls", "_connection", "_handler", "_is_yielding", "_stream", "_waits_for")
 
     def __init__(
         self, calls: UnaryCalls, head: Head, deadline: float | None, connection: Any, stream: int
@@ -65,6 +65,7 @@ class UnaryCall(Call):
         self._stream = stream
         self._handler: Coroutine[Any, Any, Message] | None = None
         self._waits_for: Any = None
+        self._is_yielding = False  # it waits for nothing but the loop's next turn
 
     def serve(self, route: Unary, body: Sequence[bytes]) -> bool:
         """Run the handler until it waits; whether it does."""
@@ -85,7 +86,10 @@ class UnaryCall(Call):
         handler = self._handler
         assert handler is not None
         try:
-            future = handler.send(None)
+            if self._is_yielding and self.end is not None:
+                future = handler.throw(asyncio.CancelledError())
+            else:
+                future = handler.send(None)
         except StopIteration as end:
             self._connection.answer(self._stream, frame(end.value.SerializeToString()))
             return False
@@ -95,6 +99,10 @@ class UnaryCall(Call):
         except Exception as failure:  # the supervisor of unary handlers
             self._refuse(status_of(self, failure))
             return False
+        self._is_yielding = future is None
+        if future is None:  # asyncio.sleep(0): let others go first
+            self._calls.loop.call_soon(self._wake, None)
+            return True
         future._asyncio_future_blocking = False  # how tasks say that they have taken it over
         future.add_done_callback(self._wake)
         self._waits_for = future
@@ -110,7 +118,7 @@ class UnaryCall(Call):
         """Cancel the handler; the call will end with `end`. The first reason given stands."""
         if self.end is None:
             self.end = end
-            self._waits_for.cancel()
+            self._cancel()
 
     def depart(self) -> None:
         """The client is gone: nobody will read the answer."""
@@ -119,7 +127,11 @@ class UnaryCall(Call):
 
     def abandon(self) -> None:
         """The server stops: the stream is reset."""
-        self._waits_for.cancel()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self._waits_for is not None:
+            self._waits_for.cancel()
 
     def _cancelled(self) -> None:
         if self.end is not None:
@@ -153,7 +165,7 @@ class UnaryCalls:
     def __init__(self, app: GrpcApp) -> None:
         self._app = app
         self._limit = app.limits.max_request_bytes
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.overseer = app.overseer
 
     def route(self, head: Head) -> Any:
@@ -174,7 +186,7 @@ class UnaryCalls:
         self, head: Head, body: list[bytes], connection: Connection, stream: int
     ) -> UnaryCall | None:
         route, timeout = head.route
-        deadline = None if timeout is None else self._loop.time() + timeout
+        deadline = None if timeout is None else self.loop.time() + timeout
         call = UnaryCall(self, head, deadline, connection, stream)
         return call if call.serve(route, body) else None
 

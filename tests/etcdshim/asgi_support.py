@@ -36,6 +36,8 @@ class Service:
             "/test.Service/Fail": Unary(StringValue, self.fail),
             "/test.Service/Crash": Unary(BytesValue, self.crash),
             "/test.Service/Hang": Unary(BytesValue, self.hang),
+            "/test.Service/Yield": Unary(BytesValue, self.give_way),
+            "/test.Service/YieldForEver": Unary(BytesValue, self.give_way_for_ever),
             "/test.Service/EchoStream": Streaming(BytesValue, self.echo_stream),
             "/test.Service/HangStream": Streaming(BytesValue, self.hang_stream),
             "/test.Service/FailStream": Streaming(BytesValue, self.fail_stream),
@@ -56,6 +58,19 @@ class Service:
     async def hang(self, request: BytesValue, _call: Call) -> BytesValue:
         await self._hang()
         return request
+
+    async def give_way(self, request: BytesValue, _call: Call) -> BytesValue:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return request
+
+    async def give_way_for_ever(self, _request: BytesValue, _call: Call) -> BytesValue:
+        self.entered.set()
+        try:
+            while True:
+                await asyncio.sleep(0)
+        finally:
+            self.cancelled.set()
 
     async def echo_stream(self, stream: Stream) -> None:
         while (request := await stream.receive()) is not None:
