@@ -7,7 +7,7 @@ the index does not name any more is dead: a log that rewrites its segments need 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from racos.core.effects import Chunk
 from racos.core.messages import Payload, PayRecord
@@ -19,7 +19,16 @@ CHUNK_BATCHES_MAX = 1000
 
 
 class Library:
-    __slots__ = ("_applied", "_coded", "_descriptors", "_fragments", "_log", "_total", "damaged")
+    __slots__ = (
+        "_applied",
+        "_coded",
+        "_descriptors",
+        "_fragments",
+        "_log",
+        "_total",
+        "damaged",
+        "pruned",
+    )
 
     def __init__(self, log: Log, total: int) -> None:
         self._log = log
@@ -30,6 +39,7 @@ class Library:
         self._fragments: dict[int, dict[int, tuple[Place, ...]]] = {}
         self._applied: list[int] = []  # positions of applied batches, ascending
         self.damaged: list[int] = []  # positions that lost a fragment since somebody took the list
+        self.pruned: Callable[[int, int], None] | None = None  # told of `prune`'s arguments
 
     def add(self, record: PayRecord, blobs: Sequence[Place], values: int) -> int:
         """Note a batch, or more fragments of it, that the log has; returns its position.
@@ -77,6 +87,8 @@ class Library:
 
     def prune(self, position: int, keep: int) -> int:
         """Forget every fragment of a batch but one; returns how many bytes became dead."""
+        if self.pruned is not None:
+            self.pruned(position, keep)
         known = self._fragments[position]
         self._fragments[position] = {keep: known.pop(keep)}
         return sum(place.length for places in known.values() for place in places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,14 +106,25 @@ def _many(
                 print(result.report(), flush=True)
 
         wanted = (number for number in range(start, start + seeds) if failures < _FAILURES_MAX)
+        _stop_gently()
         totals = run_many(wanted, settings=settings, jobs=jobs, minutes=minutes, tell=tell)
     for line in totals.lines():
         print(line)
     if ledger is not None:
-        append_ledger(ledger, commit, f"{start}..{start + totals.runs - 1}", settings, totals)
-    if totals.failures and smaller:
+        append_ledger(ledger, commit, settings, totals)
+    if totals.failures and smaller and not totals.stopped:
         _shrink(totals.failures[0])
     return int(bool(totals.failures))
+
+
+def _stop_gently() -> None:
+    """A campaign that is told to end still says what it did, and writes its line."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
 
 
 def _shrink(failure: Failure) -> None:

@@ -29,7 +29,8 @@ class LeaseModel:
     def __init__(self) -> None:
         self.live: dict[int, Life] = {}
         self.lives: list[Life] = []  # all there ever were, by grant
-        self.renewals = 0
+        self.renewals = 0  # and grants
+        self.idle_expiries = 0  # that came to nothing: the lease was renewed, or gone
 
     def grant(self, id_: int, ttl: int, place: int) -> None:
         """Begin a lease that does not exist."""

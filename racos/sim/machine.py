@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from racos.core.effects import Effects
@@ -37,6 +38,8 @@ class Observer(Protocol):
     def appended(
         self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]
     ) -> None: ...
+
+    def pruned(self, lane: int, position: int, keep: int) -> None: ...
 
     def synced(self, lane: int, sequence: int) -> None: ...
 
@@ -173,6 +176,7 @@ class Machine:
 
         replica.receive = tapped_receive  # type: ignore[method-assign]  # the point of a tap
         replica.take_effects = tapped_effects  # type: ignore[method-assign]
+        driver.library.pruned = partial(observer.pruned, lane)
 
     def kill(self, *, power: bool, why: str) -> None:
         """The end of this life, at whatever moment: a batch may be half on its way to the disk."""
@@ -190,9 +194,13 @@ class Machine:
         self._die(power=power, why=why)
 
     def transitions(self) -> Counter[str]:
-        """What the core counted, over all lives."""
-        now = self.driver.replica.agreement.statistics if self.driver is not None else {}
-        return self._transitions + Counter(now)
+        """What the core and the healer counted, over all lives."""
+        if self.driver is None:
+            return self._transitions
+        healer = self.driver.healer.statistics()
+        now = Counter(self.driver.replica.agreement.statistics)
+        now["fragments healed"], now["fragments pruned"] = healer.healed, healer.pruned
+        return self._transitions + now
 
     def _die(self, *, power: bool, why: str) -> None:
         self._transitions = self.transitions()

@@ -119,6 +119,7 @@ class Model:
             due = life is not None and life.renewal == command.renewal
             if due:
                 self._end_lease(command.id, by_time=True)
+            leases.idle_expiries += not due
             return LeaseEndResult(0, due)
         if life is None:
             return Refused("LeaseNotFound")

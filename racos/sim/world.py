@@ -15,27 +15,30 @@ from dataclasses import dataclass, field
 
 from racos.core.effects import Effects
 from racos.core.messages import Buffer, Decide, Hold, Message, Pay, State, Vote
-from racos.core.quorum import Quorum
+from racos.core.quorum import Quorum, bits
 from racos.mvcc.command import Command
 from racos.node import batch as batches
 from racos.sim.checks.agreement import Agreement
+from racos.sim.checks.bounds import Bounds
 from racos.sim.checks.durability import Durability
 from racos.sim.checks.final import Final
 from racos.sim.checks.leases import Leases, Rates
 from racos.sim.checks.linear import Linear
-from racos.sim.checks.state import Bounds, Digests
+from racos.sim.checks.state import Digests
 from racos.sim.checks.watch import Watches
 from racos.sim.clients import Client, Record, Watcher
 from racos.sim.events import Events
 from racos.sim.faults import Faults
 from racos.sim.history import Outcome
 from racos.sim.holders import Holder
-from racos.sim.lease_model import Life
-from racos.sim.machine import Machine
+from racos.sim.lease_model import LeaseModel
+from racos.sim.machine import SECRET, Machine
 from racos.sim.network import Frame, Network
 from racos.sim.options import Options
 from racos.sim.settling import Settling
+from racos.sim.telling import tell
 from racos.sim.trace import Trace
+from racos.sim.transitions import Transitions
 from racos.sim.violation import Violation
 from racos.storage.log import Replayed
 
@@ -48,8 +51,7 @@ _JUDGED = frozenset((Pay, State, Vote, Decide, Hold))  # the messages that check
 class Outcomes:
     """What one run was; printed and summed up over many."""
 
-    seed: int
-    nodes: int = 0
+    options: Options
     cpu_seconds: float = field(default=0.0, compare=False)
     virtual_seconds: float = 0.0
     events: int = 0
@@ -65,6 +67,7 @@ class Outcomes:
     phases: Counter[int] = field(default_factory=Counter)  # slots by phases
     contested: Counter[int] = field(default_factory=Counter)  # likewise, if someone said 0, one 1
     counts: Counter[str] = field(default_factory=Counter)  # transitions taken, faults struck
+    highest: dict[str, int] = field(default_factory=dict)  # lengths of queues at most
 
 
 class World:
@@ -74,16 +77,16 @@ class World:
         self.events = Events()
         self.trace = Trace(write)
         self.record = Record()
-        self.agreement = Agreement(options.nodes)
+        self.agreement = Agreement(options.nodes, SECRET)
         self.durability = Durability(self.quorum)
         self.digests = Digests()
         self.bounds = Bounds()
-        self.outcomes = Outcomes(options.seed, options.nodes)
+        self.outcomes = Outcomes(options)
         self._source = random.Random(f"world {options.seed}")
         self._core: tuple[int, ...] | None = None  # the nodes that are well, once healed
         self._settling: Settling | None = None  # likewise
         self._applied_at: dict[int, float] = {}  # by slot position: when first, anywhere
-        self._counts: Counter[str] = Counter()
+        self.transitions = Transitions()
         self.machines = [
             Machine(options, lane, self.quorum, self.events, self) for lane in range(options.nodes)
         ]
@@ -162,11 +165,11 @@ class World:
         order = list(self._order())
         linear = Linear(self.record.calls, self.record.heads)
         model = linear.run(command for _, command in order)
-        lives, times = model.leases.lives, [self._applied_at[place] for place, _ in order]
+        times = [self._applied_at[place] for place, _ in order]
         rates = Rates(*self.faults.rates)
-        leases = Leases(self.record.calls, lives, times, rates)
+        leases = Leases(self.record.calls, model.leases.lives, times, rates)
         leases.check(calm=not self.options.faults)
-        self._count_leases(lives)
+        self._count_leases(model.leases)
         final = Final(model, self.record.heads)
         for lane in core:
             driver = self.machines[lane].driver
@@ -183,11 +186,17 @@ class World:
             if last < model.revision and watcher.next <= model.revision:
                 raise Violation("watch", f"watcher {watcher.stream.watcher} ends at {last}")
 
-    def _count_leases(self, lives: Sequence[Life]) -> None:
-        counts = self._counts
+    def _count_leases(self, model: LeaseModel) -> None:
+        lives = model.lives
+        counts = self.transitions.counts
         counts["leases granted"] = len(lives)
+        counts["leases renewed"] = model.renewals - len(lives)
         counts["leases expired"] = sum(life.by_time for life in lives)
+        counts["leases revoked"] = sum(
+            life.ended is not None and not life.by_time for life in lives
+        )
         counts["leases ended with keys"] = sum(life.revision > 0 for life in lives)
+        counts["expiries that came too late"] = model.idle_expiries
 
     def _order(self) -> Iterator[tuple[int, Command]]:
         """All decided commands, each with its slot's position."""
@@ -205,9 +214,11 @@ class World:
         outcomes.batches = len(self.agreement.applied)
         outcomes.phases = Counter(self.agreement.phases.values())
         outcomes.contested = Counter(self.agreement.contested())
+        outcomes.counts = self.transitions.counts
         for machine in self.machines:
-            self._counts.update(machine.transitions())
-        outcomes.counts = self._counts
+            outcomes.counts.update(machine.transitions())
+        outcomes.highest = self.bounds.highest
+        outcomes.counts["contested"] = sum(outcomes.contested.values())
         outcomes.counts.update({f"fault {name}": n for name, n in self.faults.counts.items()})
         outcomes.counts["frames lost"] = self.network.lost
         outcomes.counts["digests compared"] = self.digests.compared
@@ -257,7 +268,7 @@ class World:
 
     def received(self, lane: int, sender: int, message: Message) -> None:
         if self.trace.lines:
-            self._say(f"n{lane} < n{sender} {_shown(message)}")
+            self._say(f"n{lane} < n{sender} {tell(message)}")
         self.outcomes.messages += sender != lane
         if type(message) in _JUDGED:
             self.agreement.received(sender, message)
@@ -270,32 +281,37 @@ class World:
         for position, payload in effects.applied:
             self._applied_at.setdefault(position, self.events.now)
             self.durability.applied(lane, position, payload)
-        self._count(effects)
+        self.transitions.note(effects)
         if self.trace.lines:
             self._show(lane, effects)
 
-    def _count(self, effects: Effects) -> None:
-        counts = self._counts
-        if effects.rejected:
-            counts["rejected"] += len(effects.rejected)
-        if effects.rebuilds:
-            counts["rebuilds"] += len(effects.rebuilds)
-        if effects.serves:
-            counts["chunks"] += len(effects.serves)
-        if effects.reads:
-            counts["barriers"] += len(effects.reads)
-
     def _show(self, lane: int, effects: Effects) -> None:
         for record in effects.records:
-            self._say(f"n{lane} writes {_shown(record)}")
-        for name in ("applied", "rejected", "rebuilds", "serves", "reads"):
-            for what in getattr(effects, name):
-                self._say(f"n{lane} {name} {_shown(what)}")
+            self._say(f"n{lane} writes {tell(record)}")
+        for position, _ in effects.applied:
+            self._say(f"n{lane} applies {self._slot(position)}")
+        for position, _ in effects.rejected:
+            self._say(f"n{lane} proposes again what it had in {self._slot(position)}")
+        for position, mask in effects.rebuilds:
+            self._say(f"n{lane} rebuilds {list(bits(mask))} of {self._slot(position)}")
+        for peer, position in effects.serves:
+            self._say(f"n{lane} sends n{peer} what was decided from {self._slot(position)} on")
+        for ticket in effects.reads:
+            self._say(f"n{lane} does the reads of ticket {ticket}")
+
+    def _slot(self, position: int) -> str:
+        round_, lane = divmod(position, self.options.nodes)
+        return f"r{round_}.l{lane} (slot {position})"
 
     def appended(
         self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]
     ) -> None:
         self.durability.appended(lane, sequence, kind, header, blobs)
+
+    def pruned(self, lane: int, position: int, keep: int) -> None:
+        if self.trace.lines:
+            self._say(f"n{lane} prunes slot {position} to fragment {keep}")
+        self.durability.pruned(lane, position, keep)
 
     def synced(self, lane: int, sequence: int) -> None:
         self.trace.mix(self.events.now, b"s%d" % lane)
@@ -335,12 +351,3 @@ class World:
     def transmit(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
         self.trace.mix(self.events.now, b"%d:%d" % (sender, receiver), header)
         return self.network.send(sender, receiver, header, blobs)
-
-
-def _shown(what: object) -> str:
-    """Without the bytes of batches."""
-    text = repr(what)
-    at = text.find("<racos.core.messages.Payload")
-    if at >= 0:
-        text = text[:at] + "Payload" + text[text.index(">", at) + 1 :]
-    return text

@@ -14,7 +14,8 @@ from racos.mvcc.store import Store
 from racos.node import wire
 from racos.sim.adversary import Adversary
 from racos.sim.campaign import Failure, Totals, append_ledger, current_commit, percentile, run_many
-from racos.sim.checks.state import Bounds, Digests
+from racos.sim.checks.bounds import Bounds
+from racos.sim.checks.state import Digests
 from racos.sim.cli import run
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
@@ -207,12 +208,14 @@ def test_a_campaign_adds_up_and_keeps_a_ledger(tmp_path: Path) -> None:
     assert not totals.failures
     totals.failures.append(Failure(draw(9), "P-1", "P-1: something", 1.0))
     ledger = tmp_path / "ledger.tsv"
-    append_ledger(ledger, current_commit(), "0..2", settings, Totals())
-    append_ledger(ledger, "abc", "0..2", settings, totals)
+    append_ledger(ledger, current_commit(), settings, Totals(stopped=True))
+    append_ledger(ledger, "abc", settings, totals)
     head, good, bad = ledger.read_text().splitlines()
-    assert head.split("\t") == ["commit", "seeds", "minutes", "faults", "result"]
-    assert good.endswith("\tok")
-    assert bad.endswith("\tFAILED 9 (P-1)")
+    columns = ["commit", "seeds", "minutes", "faults", "messages", "nodes", "result"]
+    assert head.split("\t") == columns
+    assert good.endswith("\tok (stopped)")
+    assert bad.split("\t")[:2] == ["abc", "0..2"]
+    assert bad.endswith(f"\t{totals.messages}\t3:3\tFAILED 9 (P-1)")
     assert any("delivered messages/s per core" in line for line in totals.lines())
     assert "seeds by number of nodes: 3:3" in totals.lines()
 
@@ -227,7 +230,8 @@ def test_percentiles() -> None:
 def test_the_command_replays_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--seed", "7", "--set", "calls=10", "--trace"]) == 0
     out = capsys.readouterr().out
-    assert "n0 applied (0, Payload)" in out
+    assert "n0 applies r0.l0 (slot 0)" in out
+    assert " STATE r0.l0 phase 0: 1" in out
     assert "seed 7 held" in out
 
 
