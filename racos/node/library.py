@@ -73,6 +73,15 @@ class Library:
             if want >> index & 1 and value_index < len(places)
         }
 
+    def held_places(self) -> list[tuple[int, int, Place]]:
+        """Where each fragment of each coded value is: (position, fragment, place). O(fragments)."""
+        return [
+            (position, index, place)
+            for position, known in self._fragments.items()
+            for index, places in known.items()
+            for place in places
+        ]
+
     def held(self, position: int) -> int:
         """Bit set of the fragments that the log has of a coded batch."""
         return sum(1 << index for index in self._fragments.get(position, ()))

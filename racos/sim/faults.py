@@ -38,9 +38,20 @@ class Faults:
         self._sources = {
             fault: random.Random(f"fault {fault} {options.seed}") for fault in options.faults
         }
+        self.rotting = self._draw_rotting()
         for fault in options.faults:
             if fault not in _PASSIVE:
                 self._plan(fault)
+
+    def _draw_rotting(self) -> list[int]:
+        """The nodes whose disks may rot: so few that, were they lost, every value is still there.
+
+        f of them, and n-k >= f.
+        """
+        if not self.options.on("rot") or not self.options.faults_max:
+            return []
+        source = self._sources["rot"]
+        return source.sample(range(self.options.nodes), source.randint(1, self.options.faults_max))
 
     def stop(self) -> None:
         """No more faults; those that last are ended by the world."""
@@ -131,6 +142,12 @@ class Faults:
 
     def _sync_error(self, source: random.Random) -> None:
         self._some(source).sync_fails = True
+
+    def _rot(self, source: random.Random) -> None:
+        if self.rotting:
+            what = self._machines[source.choice(self.rotting)].rot(source)
+            if what:
+                self._trace(f"a bit flips in {what}")
 
     def _pause(self, source: random.Random) -> None:
         machine = self._some(source)

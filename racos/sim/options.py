@@ -29,6 +29,7 @@ FAULTS = (
     "pause",  # SIGSTOP for a while
     "rate",  # clocks run at half to double speed
     "adversary",  # the network tries to split votes
+    "rot",  # bits of synced fragments flip, on f nodes at most
 )
 
 
@@ -100,7 +101,7 @@ def draw(seed: int) -> Options:
     usual = nodes - faults_max
     data = usual if source.random() < 0.7 else source.randint(1, usual)
     share = source.choice((0.0, 0.15, 0.3, 0.5))
-    faults = tuple(fault for fault in FAULTS if source.random() < share)
+    faults = tuple(fault for fault in FAULTS[:-1] if source.random() < share)
     options = Options(
         seed=seed,
         nodes=nodes,
@@ -136,14 +137,17 @@ def draw(seed: int) -> Options:
 
 
 def _timed(options: Options) -> Options:
-    """How busy the machines are (how much gathers before a turn, how late timers come), and who
-    holds leases."""
+    """How busy the machines are (how much gathers before a turn, how late timers come), who holds
+    leases, and whether disks rot: drawn apart, so that the seeds' other options stayed what they
+    were before these came."""
     source = random.Random(f"pace {options.seed}")
+    rot = ("rot",) if source.random() < 0.2 else ()
     return replace(
         options,
+        faults=options.faults + rot,
         turn=source.choice((0.0001, 0.0005, 0.002)),
         timer=source.choice((0.01, 0.02)),
-        holders=source.choice((0, 0, 1, 3)),
+        holders=source.choice((0, 0, 2, 4)),
         ttl=source.choice((1, 1, 2)),
     )
 

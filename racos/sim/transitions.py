@@ -43,6 +43,8 @@ EXPECTED = (
     "leases ended with keys",
     "expiries that came too late",
     "watches compacted",
+    "starts refused",
+    "bad fragments found",
     "contested",
 )
 

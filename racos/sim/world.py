@@ -135,11 +135,19 @@ class World:
     def _run_until(self, end: float) -> None:
         self.outcomes.events += self.events.run(end)
 
+    def _draw_core(self) -> tuple[int, ...]:
+        """n-f nodes or more. A rotten disk counts as one of the f lost ones; its node may stay if
+        it is up: one that is not might find the damage when it starts, and refuse."""
+        rotten = [machine for machine in self.machines if machine.is_rotten]
+        sound = [machine.lane for machine in self.machines if not machine.is_rotten]
+        size = self._source.randint(self.quorum.answers, self.options.nodes) - len(rotten)
+        core = self._source.sample(sound, max(size, self.quorum.answers))
+        core += [machine.lane for machine in rotten if machine.driver is not None]
+        return tuple(sorted(core))
+
     def _heal(self) -> tuple[int, ...]:
         """End all faults for a quorum; the others are switched off for good."""
-        options = self.options
-        size = self._source.randint(self.quorum.answers, options.nodes)
-        core = tuple(sorted(self._source.sample(range(options.nodes), size)))
+        core = self._draw_core()
         self._say(f"healed: {core}")
         self.faults.stop()
         self.network.calm_down()
@@ -218,6 +226,10 @@ class World:
         for machine in self.machines:
             outcomes.counts.update(machine.transitions())
         outcomes.highest = self.bounds.highest
+        outcomes.counts["starts refused"] = sum(m.has_refused for m in self.machines)
+        outcomes.counts["bad fragments found"] = sum(
+            "value.bad_fragment" in report for m in self.machines for report in m.reports
+        )
         outcomes.counts["contested"] = sum(outcomes.contested.values())
         outcomes.counts.update({f"fault {name}": n for name, n in self.faults.counts.items()})
         outcomes.counts["frames lost"] = self.network.lost
@@ -252,7 +264,8 @@ class World:
 
     def _restart(self, lane: int) -> None:
         machine = self.machines[lane]
-        if machine.driver is not None or (self._core is not None and lane not in self._core):
+        lost = self._core is not None and lane not in self._core
+        if machine.driver is not None or machine.has_refused or lost:
             return
         again = self._core is None and self.options.on("power") and self._source.random() < 0.15
         self._say(f"n{lane} starts")

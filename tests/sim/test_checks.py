@@ -81,7 +81,7 @@ def test_a_phase_entered_with_one_without_vote_or_coin_is_told() -> None:
     check = Agreement(1, secret)
     check.received(0, State(0, one, one, 1, 1, 0))
     check.received(0, State(0, zero, zero, 1, 0, 0))
-    check.received(0, Vote(0, zero, zero, 1, 1))
+    check.wrote(0, [VoteRecord(0, zero, zero, 1, 1)], [])
     check.received(0, State(0, zero, zero, 2, 1, 0))  # there was a vote for 1
     with pytest.raises(Violation, match="P-4"):
         Agreement(1, secret).received(0, State(0, zero, zero, 1, 1, 0))

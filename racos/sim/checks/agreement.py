@@ -16,6 +16,7 @@ from racos.core.messages import (
     Record,
     State,
     Vote,
+    VoteRecord,
 )
 from racos.sim.violation import Violation
 
@@ -28,8 +29,9 @@ class Agreement:
     - P-2: an applied batch is, byte for byte, the descriptor its lane's owner wrote down; an owner
       never writes two batches for one slot;
     - P-3: no two votes for 0 and 1 in one phase of one slot;
-    - P-4: the coin. Whoever enters a phase with 1 saw a vote for 1 in the phase before, or the coin
-      of that phase is 1: computed here anew, from the secret, position and phase alone;
+    - P-4: the coin. If somebody enters a phase with 1, somebody wrote a vote for 1 in the phase
+      before down (it need not have been said: a replica that restarts counts its own from the log),
+      or the coin of that phase is 1: computed here anew from the secret, position and phase alone;
     - no replica ever says two different things in one phase, whatever it forgot.
 
     Not verified: who enters a phase with 0 (a coin of 1 without cover allows it), decisions that no
@@ -48,6 +50,7 @@ class Agreement:
         self._states: dict[tuple[int, int, int], int] = {}
         self._votes: dict[tuple[int, int, int], int] = {}
         self._cast: dict[tuple[int, int], int] = {}
+        self._ones_written: set[tuple[int, int]] = set()  # (position, phase) of votes for 1
 
     def received(self, sender: int, message: Message) -> None:
         """A message reached a replica (from itself, too: its own promises count when durable)."""
@@ -77,7 +80,8 @@ class Agreement:
                 self.phases[position] = phase + 1
 
     def _may_enter_with_one(self, position: int, phase: int) -> bool:
-        return self._cast.get((position, phase - 1)) == 1 or _coin(self.secret, position, phase - 1)
+        before = position, phase - 1
+        return before in self._ones_written or _coin(self.secret, *before)
 
     def _received_vote(self, sender: int, vote: Vote) -> None:
         lane, first, last, phase, value = vote
@@ -99,6 +103,9 @@ class Agreement:
                 self._propose(position, record.payload.descriptor, f"n{lane} wrote")
             elif isinstance(record, AppliedRecord):
                 self._note_applied(lane, record)
+            elif isinstance(record, VoteRecord) and record.value == 1:
+                for round_ in range(record.first, record.last + 1):
+                    self._ones_written.add((round_ * self.total + record.lane, record.phase))
         for position, payload in applied:
             descriptor = bytes(payload.descriptor)
             known = self.applied.setdefault(position, descriptor)
