@@ -8,8 +8,10 @@ node drives this in production; a simulator drives the same class.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
+from racos.core.config import Change
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -117,6 +119,7 @@ class Driver:
             request_seconds=options.limits.request_seconds,
         )
         self._in_flight: dict[int, Proposal] = {}
+        self._change: Proposal | None = None  # of the configuration: to be proposed first
         self._reads: list[BarrierReply] = []
         self._tickets: dict[int, tuple[list[BarrierReply], float]] = {}
         self._next_ticket = 0
@@ -150,17 +153,21 @@ class Driver:
                 if self.healer.holdings.knows(position):
                     self.healer.holdings.found_durable(position)
             for position in recovered.add(record):
-                self._replay_batch(position)
+                self._replay_batch(position, recovered)
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int) -> None:
+    def _replay_batch(self, position: int, recovered: Recovered) -> None:
         self._note_applied(position)
-        round_, lane = divmod(position, self.quorum.total)
-        self.applier.add(batches.decode(self.library.descriptor(position), round_, lane), None)
+        descriptor = self.library.descriptor(position)
+        batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
+        if batch.change is not None:
+            recovered.changes.append((position, batch.change))
+            return
+        self.applier.add(batch.commands, None)
         if not self.applier.waiting > 1:
             self.applier.run()
 
@@ -288,7 +295,7 @@ class Driver:
             and self.log.queued_bytes < LOG_QUEUE_BYTES_MAX
             and self.replica.can_propose()
         ):
-            proposal = self.batcher.next()
+            proposal, self._change = self._change or self.batcher.next(), None
             if proposal is None:
                 return
             position = self.replica.propose(proposal.prepared.payload)
@@ -337,6 +344,8 @@ class Driver:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
                 self.batcher.put_back(proposal)
+        if effects.wish is not None:
+            self._change = Proposal(batches.prepare_change(effects.wish), (), inf)
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
@@ -349,12 +358,24 @@ class Driver:
         self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
-        if proposal is None:
-            self.applier.add(batches.decode(payload.descriptor, round_, lane), None)
+        if proposal is not None and proposal.prepared.commands:
+            commands = self._encoder.bind(proposal.prepared, round_, lane)
+            self._keep_values(proposal, round_, lane)
+            self.applier.add(commands, proposal.replies)
             return
-        commands = self._encoder.bind(proposal.prepared, round_, lane)
-        self._keep_values(proposal, round_, lane)
-        self.applier.add(commands, proposal.replies)
+        batch = batches.unpack(payload.descriptor, round_, lane)
+        if batch.change is None:
+            self.applier.add(batch.commands, None)
+        else:
+            self._change_configuration(position, batch.change)
+
+    def _change_configuration(self, position: int, change: Change) -> None:
+        config = self.replica.change(position, change)
+        if config is not None:
+            name = "on" if change.on else "off"
+            self._report(
+                f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
+            )
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""

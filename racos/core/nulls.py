@@ -1,0 +1,62 @@
+"""Giving up: STATE 0 about ranges of rounds of one lane (rule 2), of dead owners and forgotten
+batches.
+
+Nothing is said about rounds beyond the window, nor of a lane that is off there (they are null).
+"""
+
+from __future__ import annotations
+
+from racos.core.agreement import Agreement
+from racos.core.lanes import OwnLane
+from racos.core.window import Window
+
+AHEAD_SHARE = 4  # that part of the window is settled in advance for a suspected lane
+
+
+class Nulls:
+    __slots__ = ("_agreement", "_own", "_settled", "_voided", "_window", "ahead")
+
+    def __init__(self, window: Window, own: OwnLane, agreement: Agreement) -> None:
+        self._window = window
+        self._own = own
+        self._agreement = agreement
+        self._settled = [0] * window.total  # per suspected lane: rounds below were spoken about
+        self._voided = 0  # likewise of the own lane
+        self.ahead = max(1, window.rounds_max // AHEAD_SHARE)  # rounds
+
+    def say(self, lane: int, first: int, last: int) -> None:
+        """0 about every slot of these rounds that is open and not held here."""
+        window = self._window
+        for round_ in range(first, min(last, window.reach) + 1):
+            position = window.position(round_, lane)
+            if window.value_at(position) is None:
+                self._agreement.say_zero(window.open(position))
+
+    def void_own(self) -> None:
+        """After a restart: about own rounds that may hide a forgotten batch."""
+        first = max(self._voided, self._window.round)
+        last = min(self._own.void_upto, self._window.reach)
+        if first <= last:
+            self._voided = last + 1
+            self.say(self._own.index, first, last)
+
+    def settle(self, suspected: int, highest: int) -> None:
+        """Settle the open rounds of dead lanes, some in advance, off everyone's critical path.
+
+        `highest` is the highest round seen in use.
+        """
+        for lane in range(self._window.total):
+            if suspected >> lane & 1:
+                self._settle(lane, highest)
+            else:
+                self._settled[lane] = 0
+
+    def _settle(self, lane: int, highest: int) -> None:
+        window = self._window
+        on = window.configs.next_on(lane, max(self._settled[lane], window.round))
+        if on is None:
+            return  # the lane is off for good
+        last = min(highest + self.ahead, window.reach)
+        if last - on >= self.ahead // 2 or on <= highest <= last:
+            self._settled[lane] = last + 1
+            self.say(lane, on, last)
