@@ -41,6 +41,10 @@ class LaneModel:
         self.configs.append(Config(epoch + 1, round_ + self.delay + 1, off))
         return self.configs[-1]
 
+    @property
+    def newest(self) -> Config:
+        return self.configs[-1]
+
     def is_off(self, lane: int, round_: int) -> bool:
         off = [config.off for config in self.configs if config.first <= round_][-1]
         return bool(off >> lane & 1)

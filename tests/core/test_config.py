@@ -78,13 +78,11 @@ def test_a_lane_off_for_good_has_no_such_round() -> None:
 def test_what_lies_below_the_frontier_is_forgotten_and_the_rest_is_not() -> None:
     configs = switched((3, OFF2), (20, ON2))
     configs.forget_below(8)
-    assert [config.first for config in configs.known] == [8, 25]
-    assert not configs.plain
+    assert ([config.first for config in configs.known], configs.plain) == ([8, 25], False)
     configs.forget_below(24)
     assert configs.at(24).off == 0b100
     configs.forget_below(25)
-    assert configs.known == (Config(2, 25, 0),)
-    assert configs.plain
+    assert (configs.known, configs.plain) == ((Config(2, 25, 0),), True)
     with pytest.raises(ValueError, match="round 24 is below"):
         configs.at(24)
 

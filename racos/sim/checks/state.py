@@ -46,6 +46,7 @@ class Bounds:
         window_max = (9 * settings.rounds_max + 64) * total
         self._check(lane, "open slots", len(replica.window.slots), window_max)
         self._check(lane, "early batches", len(replica._early), total * settings.rounds_max)
+        self._check(lane, "epochs", len(replica.configs.known), 4 * total)
         in_flight = len(driver._in_flight) + len(driver.batcher._ready)
         self._check(lane, "batches in flight", in_flight, limits.in_flight)
         self._check(lane, "waiting commands", len(driver.batcher), limits.waiting_commands)
