@@ -154,7 +154,7 @@ class Supervisor:
         return self._get(name, self.ready_path) is not None
 
     def figure(self, name: str, metric: str) -> float | None:
-        """One of the figures without labels at the node's /metrics; None if it gives none."""
+        """A figure at the node's /metrics, labels as they stand there; None if it gives none."""
         return self._figures(name).get(metric)
 
     def lanes_off(self) -> set[str] | None:
