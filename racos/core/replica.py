@@ -206,19 +206,20 @@ class Replica:
         """The lowest round of the own lane, not below any seen, that nobody has given up on; None
         while the lane is off.
         """
-        lowest = max(self.own.next, self.highest_round, self.window.round)
-        round_ = self.configs.next_on(self.me, lowest)
-        while round_ is not None and self.window.within(round_) and not self._is_open(round_):
-            round_ = self.configs.next_on(self.me, round_ + 1)
+        window = self.window
+        round_: int | None = max(self.own.next, self.highest_round, window.round)
+        while round_ is not None and window.within(round_):
+            if not self.configs.plain and window.is_off(self.me, round_):
+                round_ = self.configs.next_on(self.me, round_)
+                continue
+            position = window.position(round_, self.me)
+            slot = window.slots.get(position)
+            if slot is None and position >= window.frontier:
+                return round_
+            if slot is not None and slot.decided is None and not slot.phases[0].zeros:
+                return round_
+            round_ += 1
         return round_
-
-    def _is_open(self, round_: int) -> bool:
-        """Whether nobody is known to have said 0 about the own slot of that round."""
-        position = self.window.position(round_, self.me)
-        slot = self.window.slots.get(position)
-        if slot is None:
-            return position >= self.window.frontier
-        return slot.decided is None and not slot.phases[0].zeros
 
     def read(self, ticket: int) -> None:
         """A linearizable read arrived; its ticket comes back in Effects.reads when it may go."""

@@ -57,8 +57,9 @@ class Window:
         return known // self.total + self.rounds_max
 
     def within(self, round_: int) -> bool:
-        """Whether this replica may say anything about that round yet."""
-        return round_ <= self.reach
+        """Whether this replica may say anything about that round yet: as `reach`, a call less."""
+        known = self.frontier if self._kept is None else self._kept
+        return round_ <= known // self.total + self.rounds_max
 
     def handed_out(self) -> None:
         """All batches below the frontier are with the driver, which tells what they change."""
@@ -77,13 +78,9 @@ class Window:
         slot = self.slots.get(position)
         if slot is None:
             slot = self.slots[position] = Slot(position, self.total)
-            if self._is_empty(slot.lane, slot.round):
+            if self.lanes[slot.lane].skipped(slot.round) or self.is_off(slot.lane, slot.round):
                 slot.decided = 0
         return slot
-
-    def _is_empty(self, lane: int, round_: int) -> bool:
-        """Null without any message: passed over by its owner, or in a lane that is off."""
-        return self.lanes[lane].skipped(round_) or self.is_off(lane, round_)
 
     def value_at(self, position: int) -> int | None:
         """What is decided there, None if nothing is known to be."""
@@ -93,7 +90,10 @@ class Window:
         if slot is not None and slot.decided is not None:
             return slot.decided
         round_, lane = divmod(position, self.total)
-        return 0 if self._is_empty(lane, round_) else None
+        if self.lanes[lane].skipped(round_):
+            return 0
+        # `plain` spares a call for each slot there is, as long as no lane was ever off.
+        return None if self.configs.plain or not self.is_off(lane, round_) else 0
 
     def link(self, lane: int, previous: int, upto: int) -> None:
         """Learn that a lane's owner passed over previous+1 .. upto: open slots there are null."""
