@@ -6,7 +6,17 @@ import pytest
 
 from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk
-from racos.core.messages import AppliedRecord, Beat, Payload, PayRecord, Skip, StateRecord
+from racos.core.messages import (
+    AppliedRecord,
+    Ask,
+    Beat,
+    Payload,
+    PayRecord,
+    Probe,
+    ProbeReply,
+    Skip,
+    StateRecord,
+)
 from racos.core.quorum import Quorum
 from racos.core.recovery import Recovered
 from racos.core.replica import Replica, Settings
@@ -197,3 +207,25 @@ def test_a_replica_may_start_from_epochs_that_a_checkpoint_kept() -> None:
     past.changes = [(29 * 3 + 1, Change(0, True, 6))]
     made = replica(1, past)
     assert made.configs.known == (Config(6, 20, 0b001), Config(7, 34, 0))
+
+
+def test_a_read_asks_as_many_as_ever_with_a_lane_off() -> None:
+    made = replica(0)
+    switch(made, OFF2)
+    made.read(1)
+    effects = made.take_effects()
+    (probe,) = [message for _, message in effects.sends if isinstance(message, Probe)]
+    assert effects.reads == []
+    made.receive(1, ProbeReply(probe.number, -1))
+    assert made.take_effects().reads == [1]
+
+
+def test_one_that_hears_of_a_newer_epoch_asks_for_the_history() -> None:
+    made = replica(0)
+    made.tick(0.2)
+    made.receive(1, Beat(7, 21, 0, 0))
+    assert not [message for _, message in made.take_effects().sends if isinstance(message, Ask)]
+    made.receive(1, Beat(7, 21, 0, 1))
+    assert (1, Ask(1)) in made.take_effects().sends
+    made.receive(1, Beat(7, 21, 0, 1))
+    assert not [message for _, message in made.take_effects().sends if isinstance(message, Ask)]
