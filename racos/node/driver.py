@@ -195,7 +195,11 @@ class Driver:
 
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
-        for message in wire.decode(header, blobs, self.quorum.total):
+        self.on_messages(sender, wire.decode(header, blobs, self.quorum.total))
+
+    def on_messages(self, sender: int, messages: Iterable[wire.NodeMessage]) -> None:
+        """What a frame from a peer says."""
+        for message in messages:
             if isinstance(message, Chunk):
                 self.replica.install(sender, message)
             elif isinstance(message, wire.FragmentRequest):
@@ -291,7 +295,8 @@ class Driver:
     def _propose(self) -> None:
         limits = self.batcher.limits
         while (
-            len(self._in_flight) < limits.in_flight
+            self.batcher.has_work  # asked first: it costs least, and mostly there is none
+            and len(self._in_flight) < limits.in_flight
             and self.log.queued_bytes < LOG_QUEUE_BYTES_MAX
             and self.replica.can_propose()
         ):
@@ -312,7 +317,7 @@ class Driver:
             appended = self.log.append(kind, header, blobs)
             sequence = appended.sequence
             if isinstance(record, PayRecord):
-                values = _values_per_fragment(record)
+                values = records.values_per_fragment(record)
                 self.library.add(record, appended.blobs, values)
             elif isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
@@ -326,7 +331,7 @@ class Driver:
         """Put healed fragments into the log's queue; nothing is promised, so no hurry."""
         kind, header, blobs = records.encode(record)
         appended = self.log.append(kind, header, blobs)
-        self.library.add(record, appended.blobs, _values_per_fragment(record))
+        self.library.add(record, appended.blobs, records.values_per_fragment(record))
         if self._lazy_since is None:
             self._lazy_since = self._clock()
         return appended.sequence
@@ -484,10 +489,3 @@ class Driver:
 
     def _waiting_reads(self) -> list[BarrierReply]:
         return [read for reads, _ in self._tickets.values() for read in reads]
-
-
-def _values_per_fragment(record: PayRecord) -> int:
-    payload = record.payload
-    for index in bits(record.held):
-        return len(payload.fragments[index]) if payload.coded else 0
-    return 0
