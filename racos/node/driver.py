@@ -119,7 +119,6 @@ class Driver:
             request_seconds=options.limits.request_seconds,
         )
         self._in_flight: dict[int, Proposal] = {}
-        self._change: Proposal | None = None  # of the configuration: to be proposed first
         self._reads: list[BarrierReply] = []
         self._tickets: dict[int, tuple[list[BarrierReply], float]] = {}
         self._next_ticket = 0
@@ -300,7 +299,7 @@ class Driver:
             and self.log.queued_bytes < LOG_QUEUE_BYTES_MAX
             and self.replica.can_propose()
         ):
-            proposal, self._change = self._change or self.batcher.next(), None
+            proposal = self.batcher.next()
             if proposal is None:
                 return
             position = self.replica.propose(proposal.prepared.payload)
@@ -350,7 +349,7 @@ class Driver:
             if proposal is not None:
                 self.batcher.put_back(proposal)
         if effects.wish is not None:
-            self._change = Proposal(batches.prepare_change(effects.wish), (), inf)
+            self.batcher.put_back(Proposal(batches.prepare_change(effects.wish), (), inf))
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
