@@ -270,6 +270,7 @@ class Replica:
         """What this turn wants done. An idle lane is skipped here: the caller proposes first."""
         self._advance_frontier()
         self._nulls.void_own()
+        self._nulls.follow_early()
         self._reserve()
         skip = self.own.skip_to(self.highest_round)
         if skip is not None:
