@@ -11,6 +11,7 @@ that do not go through the disk port (identity, lock, an embedded store).
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import random
 import shutil
@@ -86,7 +87,7 @@ class _Inode:
         borders = range(-(-offset // SECTOR_BYTES) * SECTOR_BYTES, end, SECTOR_BYTES)
         cuts = self._draw.sample(borders, min(len(borders), self._draw.randrange(PIECES_MAX)))
         edges = sorted({offset, end, *cuts})
-        pieces = list(zip(edges, edges[1:], strict=False))
+        pieces = list(itertools.pairwise(edges))
         self._draw.shuffle(pieces)
         return pieces
 

@@ -1,4 +1,4 @@
-"""Two of five nodes are killed, the others write on, the two come back: whole again in bounded time.
+"""Two of five nodes are killed, the others write on, the two come back and are whole soon after.
 
 `RACOS_WRITES=100000 pytest tests/robustness/test_catch_up.py -rP` writes as many as the campaign
 does (docs/robustness.md has its record).
