@@ -71,6 +71,12 @@ class MixedPuts:
         self.times.append(time.monotonic())
         return revision
 
+    def longest_gap_ms(self, since: float, upto: float) -> float:
+        """Longest time without an acknowledgement between two moments (monotonic seconds)."""
+        times = [since, *(moment for moment in self.times if since <= moment < upto), upto]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        return max(gaps) * 1000
+
 
 class Bulk:
     """Clients that put without pause while in the context. Any error ends the run, and is raised.
@@ -124,12 +130,6 @@ class Bulk:
                     await self._task
                     raise AssertionError("the load ended by itself")
                 await asyncio.sleep(0.01)
-
-    def longest_gap_ms(self, since: float) -> float:
-        """Longest time without an acknowledgement since a moment (monotonic seconds)."""
-        times = [since, *(moment for moment in self._puts.times if moment >= since)]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        return max(gaps, default=0.0) * 1000
 
 
 class Seen:
