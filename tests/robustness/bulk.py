@@ -163,10 +163,10 @@ async def look(endpoint: str, puts: MixedPuts, last: int, timeout: float) -> See
     seen = Seen()
     async with Client("", endpoint, []) as client, asyncio.timeout(timeout):
         async with contextlib.aclosing(client.watch_raw(1, timeout)) as responses:
-            async for response in responses:
-                for event in response.events:
+            async for events in responses:
+                for event in events:
                     seen.add_event(event, puts)
-                if response.events and response.events[-1].kv.mod_revision >= last:
+                if events and events[-1].kv.mod_revision >= last:
                     break
         start = b"\0"
         while start:

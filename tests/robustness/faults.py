@@ -11,9 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from cluster.spec import NodeSpec
 from cluster.supervisor import LocalCluster, State
+from tests.robustness.client import Client
 from tests.robustness.disks import Fault
+from tests.robustness.history import Operation
+from tests.robustness.load import GETS, key_of
 
 _GONE_SECONDS = 10.0  # the kernel needs milliseconds
+SEND_SECONDS = 0.02  # for requests to leave this process
 
 
 async def kill(cluster: LocalCluster, names: Sequence[str]) -> None:
@@ -51,6 +55,25 @@ async def freeze(cluster: LocalCluster, name: str, seconds: float) -> None:
     cluster.pause(name)
     await asyncio.sleep(seconds)
     cluster.resume(name)
+
+
+async def read_while_frozen(
+    cluster: LocalCluster,
+    name: str,
+    seconds: float,
+    operations: list[Operation],
+    readers: int,
+) -> None:
+    """Stop a node for so long, and ask it for every key shortly before it may go on."""
+    async with Client(name, cluster.endpoint(name), operations) as client:
+        await client.get(key_of(0))  # the connection stands
+        cluster.pause(name)
+        await asyncio.sleep(seconds)
+        async with asyncio.TaskGroup() as group:
+            for number in range(GETS.keys * readers):
+                group.create_task(client.get(key_of(number % GETS.keys)))
+            await asyncio.sleep(SEND_SECONDS)
+            cluster.resume(name)
 
 
 class FaultyCluster(LocalCluster):
