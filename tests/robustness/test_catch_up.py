@@ -1,14 +1,9 @@
-"""Two of five nodes are killed, the others write on, the two come back and are whole soon after.
-
-`RACOS_WRITES=100000 pytest tests/robustness/test_catch_up.py -rP` writes as many as the campaign
-does (docs/robustness.md has its record).
-"""
+"""Two of five nodes are killed, the others write on, the two come back and are whole soon after."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -16,13 +11,14 @@ import pytest
 
 from cluster.supervisor import LocalCluster
 from tests.robustness.bulk import Bulk, MixedPuts, look
+from tests.robustness.campaign import amount
 from tests.robustness.client import Client
 from tests.robustness.faults import kill, restart
 from tests.robustness.load import GAP_MS_MAX, PATIENCE
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-WRITES = int(os.environ.get("RACOS_WRITES", "10000"))
+WRITES = amount(8_000, 100_000)
 KILLED = ("n1", "n4")
 WRITES_PER_SECOND_MIN = 400  # far below what a busy machine does
 LAG_MAX = 200  # slots: behind by less is having caught up, as the others go on meanwhile

@@ -55,9 +55,9 @@ async def test_a_node_that_slept_for_ten_seconds_serves_nothing_stale(three: Loc
         and wakes <= each.begin < woken
     ]
     print(
-        f"{slept} puts while {FROZEN} slept, longest gap of the others {asleep:.0f} ms, after it "
-        f"woke {awake:.0f} ms, before it slept {usual:.0f} ms; {len(waited)} reads sent before it woke were answered within "
-        f"{max(waited, default=0):.0f} ms"
+        f"{slept} puts while {FROZEN} slept; longest gap of the others {asleep:.0f} ms, after it "
+        f"woke {awake:.0f} ms (before it slept: {usual:.0f} ms); {len(waited)} reads sent before "
+        f"it woke were answered within {max(waited, default=0):.0f} ms"
     )
     for name, collector in watching.items():
         assert list(check_order(collector.events)) == [], name

@@ -1,14 +1,12 @@
 """Power cuts of any nodes, all of them included, under load: nothing acknowledged is lost.
 
 The nodes' logs are on disks that lose what was not synced (`tests.robustness.disks`), so SIGKILL is
-a power cut. `RACOS_CUTS=60 pytest tests/robustness/test_power_cuts.py -rP` makes as many as the
-campaign does (docs/robustness.md has its record); `RACOS_SEED` draws other victims.
+a power cut.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections import Counter
@@ -16,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.robustness.campaign import SEED, amount
 from tests.robustness.conftest import assert_healthy
 from tests.robustness.disks import Fault
 from tests.robustness.faults import FaultyCluster, kill, restart
@@ -25,8 +24,7 @@ from tests.robustness.verify import assert_sound, endpoints
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-CUTS = int(os.environ.get("RACOS_CUTS", "6"))
-SEED = int(os.environ.get("RACOS_SEED", "1"))
+CUTS = amount(3, 30)  # of each cluster
 DARK_SECONDS_MAX = 0.4  # that nodes stay without power
 
 
@@ -66,14 +64,14 @@ async def test_no_acknowledged_write_is_lost(lossy: FaultyCluster) -> None:
     power = Power(lossy, draw)
     begun = time.monotonic()
     async with Load(endpoints(lossy), per_member=12 // len(lossy.names)) as load:
-        for number in range(CUTS // 2):
+        for number in range(CUTS):
             await load.more_puts(draw.randint(1, 8), lossy.names, PATIENCE)
             await power.cut(number)
         await load.more_puts(5, lossy.names, PATIENCE)
     events = await assert_sound(lossy, load.operations)
     outcomes = Counter(each.outcome for each in load.operations)
     print(
-        f"n={len(lossy.names)}: {CUTS // 2} cuts (nodes: cuts) {dict(sorted(power.sizes.items()))} "
+        f"n={len(lossy.names)}: {CUTS} cuts (nodes: cuts) {dict(sorted(power.sizes.items()))} "
         f"in {time.monotonic() - begun:.0f} s, seed {SEED}; {len(events)} revisions, "
         f"{outcomes[Outcome.OK]} calls answered, {outcomes[Outcome.UNKNOWN]} of unknown outcome, "
         "none lost"
