@@ -24,13 +24,14 @@ async def kill(cluster: LocalCluster, names: Sequence[str]) -> None:
     """SIGKILL to all of them within a fraction of a millisecond; returns when they are gone."""
     for pid in [cluster.pid(name) for name in names]:
         os.kill(pid, signal.SIGKILL)
-    await asyncio.to_thread(_wait_gone, cluster, names)
+    await asyncio.to_thread(wait_gone, cluster, names)
 
 
-def _wait_gone(cluster: LocalCluster, names: Sequence[str]) -> None:
-    deadline = time.monotonic() + _GONE_SECONDS
+def wait_gone(cluster: LocalCluster, names: Sequence[str], seconds: float = _GONE_SECONDS) -> None:
+    """Waits, in a thread of its own, until nodes have ended."""
+    deadline = time.monotonic() + seconds
     while any(cluster.state(name) is not State.GONE for name in names):
-        assert time.monotonic() < deadline, f"{names} are still there after SIGKILL"
+        assert time.monotonic() < deadline, f"{names} are still there after {seconds:.0f} s"
         time.sleep(_GONE_SECONDS / 1000)
 
 
