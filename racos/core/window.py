@@ -7,7 +7,6 @@ from __future__ import annotations
 from racos.core.lanes import Lane
 from racos.core.slot import Slot
 
-
 LINKS_REACH = 8  # windows above the lowest open round
 
 
