@@ -15,8 +15,9 @@ from racos.core.quorum import bits
 from racos.node.records import BadDescriptor, unseal
 from racos.storage.log import Log, LogError, Place
 
-CHUNK_BYTES_MAX = 4 << 20
-CHUNK_BATCHES_MAX = 1000
+# Small, since who serves or installs one does nothing else meanwhile: some milliseconds.
+CHUNK_BYTES_MAX = 512 << 10
+CHUNK_BATCHES_MAX = 200
 
 
 class Unreadable(Exception):
