@@ -20,7 +20,7 @@ class Nulls:
         self._window = window
         self._own = own
         self._agreement = agreement
-        self._settled = [0] * window.total  # per suspected lane: rounds below were spoken about
+        self._settled = [0] * window.total  # per idle lane: rounds below were spoken about
         self._voided = 0  # likewise of the own lane
         self._looked = window.reach + 1  # `follow_early` is done with rounds below
         self.ahead = max(1, window.rounds_max // AHEAD_SHARE)  # rounds
@@ -55,13 +55,13 @@ class Nulls:
                     self._agreement.say_zero(slot)
         self._looked = max(self._looked, window.reach + 1)
 
-    def settle(self, suspected: int, highest: int) -> None:
-        """Settle the open rounds of dead lanes, some in advance, off everyone's critical path.
+    def settle(self, idle: int, highest: int) -> None:
+        """Settle the open rounds of idle lanes, some in advance, off everyone's critical path.
 
         `highest` is the highest round seen in use.
         """
         for lane in range(self._window.total):
-            if suspected >> lane & 1:
+            if idle >> lane & 1:
                 self._settle(lane, highest)
             else:
                 self._settled[lane] = 0
