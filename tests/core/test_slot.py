@@ -79,18 +79,18 @@ def test_vote_in_phase_0(
     assert found == verdict
 
 
-@pytest.mark.parametrize(
-    ("ones", "zeros", "verdict"),
-    [
-        (0b00111, NONE, 1),
-        (0b00111, 0b11000, 1),
-        (0b00001, 0b00110, UNSURE),
-        (0b00011, 0b01100, UNSURE),
-        (0b00001, 0b01110, 0),
-        (0b00011, NONE, Need.MORE),
-        (0b01110, NONE, Need.MORE),  # without mine
-    ],
-)
+LATER_VOTES: list[tuple[int, int, int | Need]] = [
+    (0b00111, NONE, 1),
+    (0b00111, 0b11000, 1),
+    (0b00001, 0b00110, UNSURE),
+    (0b00011, 0b01100, UNSURE),
+    (0b00001, 0b01110, 0),
+    (0b00011, NONE, Need.MORE),
+    (0b01110, NONE, Need.MORE),  # without mine
+]
+
+
+@pytest.mark.parametrize(("ones", "zeros", "verdict"), LATER_VOTES)
 def test_vote_in_later_phases_is_the_majority(ones: int, zeros: int, verdict: int | Need) -> None:
     """Rule 5; cover and patience play no part: a 1 here descends from a covered one."""
     for wait in (WAIT, OVER):
