@@ -1,4 +1,4 @@
-"""Every transition of one slot at one replica, by name: what is counted, drawn and covered by tests.
+"""Every transition of one slot at one replica, by name: counted, drawn, and covered by tests.
 
 `Agreement.statistics` counts by these names. The verdicts themselves are in `slot`; the functions
 below only name what was taken, after the fact, off the way of a fast decision. The diagrams of

@@ -1,7 +1,8 @@
 """Every play goes as its text says.
 
-RACOS_REWRITE=1 writes what happens now into the texts, and draws their pictures anew. Read the difference line by line and commit
-only what you understand: the text is the specification here, the code is on trial.
+RACOS_REWRITE=1 writes what happens now into the texts, and draws their pictures anew. Read the
+difference line by line and commit only what you understand: the text is the specification here, the
+code is on trial.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ EXAMPLES: Final = {
     "asks_rebuild": "owner_dies_n3",
     "widened": "widened",
     "says_zero": "owner_dies_n3",
-    "waits_rest": "one_down",
+    "waits_rest": "coin",
     "waits_cover": "fast_and_slow",
     "votes_1_no_zero": "one_down",
     "votes_1_majority": "owner_dies_n5",
@@ -52,14 +52,15 @@ _NODES: Final = {
 
 _HEAD: Final = """# Transitions of a slot
 
-Written by `python -m tests.transitions` from the list in `racos/core/transitions.py`, by whose names the code
-counts what it does (`racos_agreement` on `/metrics`, and the last lines of `racos sim`). The numbered rules are those
-of [the protocol](protocol.md); a play is a text under `tests/scenarios` in which to read how it goes.
+Written by `python -m tests.transitions` from the list in `racos/core/transitions.py`, by whose
+names the code counts what it does (`racos_agreement` on `/metrics`, and the last lines of `racos
+sim`). The numbered rules are those of [the protocol](protocol.md); a play is a text under
+`tests/scenarios` in which to read how it goes.
 
 """
 _AFTER_DIAGRAM: Final = """
-Besides, a slot may be told its decision (DECIDE, or decided history), or be passed over by a link of its owner.
-What changes neither place nor promise is in the table only.
+Besides, a slot may be told its decision (DECIDE, or decided history), or be passed over by a link
+of its owner. What changes neither place nor promise is in the table only.
 
 """
 

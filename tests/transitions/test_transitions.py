@@ -7,8 +7,9 @@ import re
 import pytest
 
 from racos.core.transitions import NAMES, TRANSITIONS
+from tests.core.schedules import run_and_settle
 from tests.transitions.collect import counted as counted_by_all
-from tests.transitions.collect import exploration, play, plays, run_and_settle, tables
+from tests.transitions.collect import exploration, play, plays, tables
 from tests.transitions.document import EXAMPLES, PATH, diagram, row
 
 # The owner chooses its width by who answers it; the exploration sends all widths there are.
