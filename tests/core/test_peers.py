@@ -92,3 +92,12 @@ def test_regular_beats_and_times_of_absence_do_not_change_the_silence() -> None:
         peers.heard(1, now)
         peers.beat(1, Beat(0, 0), now)
     assert peers.silence(1) == 0.25
+
+
+def test_whole_everywhere_is_what_all_have_said_the_silent_ones_too() -> None:
+    peers = Peers(3, 0, suspect_after=1.0, now=0.0)
+    peers.note_own_whole(30)
+    peers.beat(1, Beat(9, 40, 20), now=0.1)
+    assert peers.whole_everywhere == 0
+    peers.beat(2, Beat(9, 40, 25), now=0.1)
+    assert peers.whole_everywhere == 20

@@ -22,7 +22,7 @@ from tests.scenarios.script import Play
 
 PLAYS = Path(__file__).parents[1] / "scenarios"
 SCHEDULES = 12
-SEEDS = 40
+SEEDS = 24
 
 Counts = Counter[str]
 
