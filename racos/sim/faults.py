@@ -13,6 +13,7 @@ from racos.sim.network import Network
 from racos.sim.options import Options
 
 _RARE = {"power_all": 4.0, "storm": 3.0, "sync_error": 2.0, "rate": 2.0}  # times the usual interval
+_FLIPS = 5  # of bits at once, where a disk rots
 _PASSIVE = ("loss", "duplicate", "reorder", "adversary")  # done by the network itself
 
 
@@ -145,8 +146,8 @@ class Faults:
 
     def _rot(self, source: random.Random) -> None:
         if self.rotting:
-            what = self._machines[source.choice(self.rotting)].rot(source)
-            if what:
+            machine = self._machines[source.choice(self.rotting)]
+            for what in filter(None, [machine.rot(source) for _ in range(_FLIPS)]):
                 self._trace(f"a bit flips in {what}")
 
     def _pause(self, source: random.Random) -> None:

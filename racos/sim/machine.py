@@ -150,6 +150,7 @@ class Machine:
                 self.life,
                 rounds_max=options.rounds_max,
                 suspect_after=options.suspect_after,
+                lane_off_after=options.lane_off_after,
             ),
             log,
             self._codec,
@@ -216,8 +217,8 @@ class Machine:
         """What the core and the healer counted, over all lives."""
         if self.driver is None:
             return self._transitions
-        healer = self.driver.healer.statistics()
-        now = Counter(self.driver.replica.agreement.statistics)
+        replica, healer = self.driver.replica, self.driver.healer.statistics()
+        now = Counter(replica.agreement.statistics) + Counter(replica.switch.statistics)
         now["fragments healed"], now["fragments pruned"] = healer.healed, healer.pruned
         return self._transitions + now
 

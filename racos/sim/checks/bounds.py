@@ -44,8 +44,10 @@ QUEUES = (
     Queue(
         "batches in flight",
         lambda d: len(d._in_flight) + len(d.batcher._ready),
-        lambda d: d.batcher.limits.in_flight,
+        # And changes of the configuration: one, and one more while one of the life before is due.
+        lambda d: d.batcher.limits.in_flight + 2,
     ),
+    Queue("epochs", lambda d: len(d.replica.configs.known), lambda d: 4 * d.quorum.total),
     Queue(
         "waiting commands",
         lambda d: len(d.batcher),
