@@ -14,14 +14,15 @@ AHEAD_SHARE = 4  # that part of the window is settled in advance for a suspected
 
 
 class Nulls:
-    __slots__ = ("_agreement", "_own", "_settled", "_voided", "_window", "ahead")
+    __slots__ = ("_agreement", "_looked", "_own", "_settled", "_voided", "_window", "ahead")
 
     def __init__(self, window: Window, own: OwnLane, agreement: Agreement) -> None:
         self._window = window
         self._own = own
         self._agreement = agreement
-        self._settled = [0] * window.total  # per suspected lane: rounds below were spoken about
+        self._settled = [0] * window.total  # per idle lane: rounds below were spoken about
         self._voided = 0  # likewise of the own lane
+        self._looked = window.reach + 1  # `follow_early` is done with rounds below
         self.ahead = max(1, window.rounds_max // AHEAD_SHARE)  # rounds
 
     def say(self, lane: int, first: int, last: int) -> None:
@@ -40,13 +41,27 @@ class Nulls:
             self._voided = last + 1
             self.say(self._own.index, first, last)
 
-    def settle(self, suspected: int, highest: int) -> None:
-        """Settle the open rounds of dead lanes, some in advance, off everyone's critical path.
+    def follow_early(self) -> None:
+        """About rounds that have just come within the window and whose owners said 0 before.
+
+        Nobody says a 0 twice unasked: after a restart of all, rounds that nobody remembers would
+        else be settled only as fast as replicas ask.
+        """
+        window = self._window
+        for round_ in range(max(self._looked, window.round), window.reach + 1):
+            for lane in range(window.total):
+                slot = window.slots.get(window.position(round_, lane))
+                if slot is not None and slot.phases[0].zeros >> lane & 1:
+                    self._agreement.say_zero(slot)
+        self._looked = max(self._looked, window.reach + 1)
+
+    def settle(self, idle: int, highest: int) -> None:
+        """Settle the open rounds of idle lanes, some in advance, off everyone's critical path.
 
         `highest` is the highest round seen in use.
         """
         for lane in range(self._window.total):
-            if suspected >> lane & 1:
+            if idle >> lane & 1:
                 self._settle(lane, highest)
             else:
                 self._settled[lane] = 0

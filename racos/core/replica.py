@@ -57,7 +57,7 @@ class Replica:
         self.me = settings.lane
         self.now = now
         self.outbox = Outbox()
-        self.peers = Peers(self.quorum.total, self.me, settings.suspect_after, now)
+        self.peers = Peers(past.total, self.me, settings.suspect_after, now, settings.rounds_max)
         self.configs = Configs(self.quorum.faults, settings.rounds_max, past.configs)
         self.window = Window(self.quorum.total, settings.rounds_max, past.frontier, self.configs)
         self.own = OwnLane(self.me, settings.rounds_max // 2, past.reserved)
@@ -84,8 +84,7 @@ class Replica:
         self._applied_from = past.frontier
         self._reservations: list[tuple[int, int]] = []  # (token, upto)
         self._stuck_at = -1
-        self._stuck_since = now
-        self._asked_at = now
+        self._stuck_since = self._asked_at = now
         self._beat_at = now - settings.beat_every
         self._set_clock(now)
         self._resume(past)
@@ -128,11 +127,12 @@ class Replica:
         if now - self.now > self.settings.suspect_after / 2:
             self.peers.forgive(now)  # it was this replica that was away
         self._set_clock(now)
+        self.peers.note_own_frontier(self.window.frontier)
         self.outbox.overdue()
         self.agreement.tick()
         suspected = self.peers.suspected(now)
         self.switch.tick(now, suspected)
-        self._nulls.settle(suspected, self.highest_round)
+        self._nulls.settle(self.peers.idle(now), self.highest_round)
         self._maybe_ask()
         self.barrier.expire(now, self.settings.probe_again)
         if now - self._beat_at >= self.settings.beat_every:
@@ -270,6 +270,7 @@ class Replica:
         """What this turn wants done. An idle lane is skipped here: the caller proposes first."""
         self._advance_frontier()
         self._nulls.void_own()
+        self._nulls.follow_early()
         self._reserve()
         skip = self.own.skip_to(self.highest_round)
         if skip is not None:
@@ -434,10 +435,10 @@ class Replica:
             self.agreement.advance(slot)
 
     def _follows(self, sender: int, slot: Slot) -> bool:
-        """Whether another's 0 is reason enough: its owner's own, or one about a suspected owner."""
+        """Whether another's 0 is reason enough: its owner's own, or one about an idle owner."""
         if slot.payload is not None or not self.window.within(slot.round):
             return False
-        return sender == slot.lane or bool(self.peers.suspected(self.now) >> slot.lane & 1)
+        return sender == slot.lane or bool(self.peers.idle(self.now) >> slot.lane & 1)
 
     def _handle_vote(self, sender: int, vote: Vote) -> None:
         for slot in self._undecided(sender, vote, []):

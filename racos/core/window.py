@@ -8,6 +8,8 @@ from racos.core.config import Configs
 from racos.core.lanes import Lane
 from racos.core.slot import Slot
 
+LINKS_REACH = 8  # windows above the lowest open round
+
 
 class Window:
     """Slots by position, the lanes' links, and where the applied prefix ends.
@@ -96,12 +98,22 @@ class Window:
         return None if self.configs.plain or not self.is_off(lane, round_) else 0
 
     def link(self, lane: int, previous: int, upto: int) -> None:
-        """Learn that a lane's owner passed over previous+1 .. upto: open slots there are null."""
+        """Learn that a lane's owner passed over previous+1 .. upto: open slots there are null.
+
+        What lies far beyond this replica's reach is dropped, lest a replica that is far behind
+        gathers links without bound: it gets there by chunks of history, and by asking.
+        """
+        if previous >= self.round + LINKS_REACH * self.rounds_max:
+            return
         if not self.lanes[lane].link(max(previous, self.round - 1), upto):
             return
-        first, last = self.position(previous + 1, lane), self.position(upto, lane)
-        for position, slot in self.slots.items():
-            if slot.lane == lane and first <= position <= last and slot.decided is None:
+        span = range(self.position(previous + 1, lane), self.position(upto, lane) + 1, self.total)
+        slots = self.slots
+        # One that is behind may have thousands of open slots, or be told of thousands of rounds.
+        open_ = span if len(span) < len(slots) else [each for each in slots if each in span]
+        for position in open_:
+            slot = slots.get(position)
+            if slot is not None and slot.decided is None:
                 slot.decided = 0
 
     def note_one(self, position: int) -> None:
