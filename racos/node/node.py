@@ -68,6 +68,8 @@ class Statistics(NamedTuple):
     synced_batches: int
     written_bytes: int
     fragments: HealerStatistics
+    epoch: int  # of the newest configuration
+    lanes_off: int  # bit set of the lanes switched off in it
 
 
 class Node:
@@ -89,7 +91,6 @@ class Node:
         self.identity = identity
         self.cluster_id = identity.cluster_id
         self.member_id = identity.member_id
-        self.term = 1  # the configuration epoch; there is one so far
         self._fatal = fatal
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[int, int], None]] = []
@@ -142,6 +143,7 @@ class Node:
             self.identity.coin_secret,
             incarnation=secrets.randbits(30),
             suspect_after=config.suspect_after,
+            lane_off_after=config.lane_off_after,
         )
         return Driver(
             settings,
@@ -240,6 +242,11 @@ class Node:
             listener(first, last)
 
     # -- what the services ask (see etcdshim.backend) ----------------------------------------------
+
+    @property
+    def term(self) -> int:
+        """What etcd calls the Raft term: grows with each epoch of the configuration, from 1."""
+        return 1 + self.driver.replica.configs.newest.epoch
 
     @property
     def revision(self) -> int:
@@ -371,4 +378,6 @@ class Node:
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,
             fragments=driver.healer.statistics(),
+            epoch=driver.replica.configs.newest.epoch,
+            lanes_off=driver.replica.configs.newest.off,
         )
