@@ -83,10 +83,11 @@ class Durable(NamedTuple):
     def records(self, payload: Payload) -> list[Record]:
         """A log with this content."""
         log: list[Record] = []
+        says_one = self.states[0] == 1  # a 1 in phase 0 is said by the batch's own record
         if self.recorded:
-            log.append(PayRecord(OWNER, 0, payload, self.held, False))
+            log.append(PayRecord(OWNER, 0, payload, self.held, says_one))
         for phase in range(PHASES + 1):
-            if self.states[phase] >= 0:
+            if self.states[phase] >= 0 and not (says_one and phase == 0):
                 log.append(StateRecord(OWNER, 0, 0, phase, self.states[phase]))
             if self.votes[phase] >= 0:
                 log.append(VoteRecord(OWNER, 0, 0, phase, self.votes[phase]))
