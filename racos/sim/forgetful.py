@@ -35,6 +35,7 @@ from racos.sim.local import (
     ZERO,
     Broken,
     Local,
+    check_uncounted,
 )
 
 
@@ -80,7 +81,8 @@ class Forgetful(Explorer):
         return known
 
     def _check_kept(self, local: Local) -> None:
-        """P-5: what it promises while another promise waits for its sync does not contradict."""
+        """P-5: a promise is not counted before its sync, nor contradicted by another one."""
+        check_uncounted(local)
         self._file()
         for event in (ZERO, *bits(self._pays & self.machine.audible[local.me])):
             after = self.machine.step(local, event, 0)

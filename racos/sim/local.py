@@ -279,6 +279,20 @@ class Machine:
         return others if self.payload.coded else [peer for peer in others if peer == OWNER]
 
 
+def check_uncounted(local: Local) -> None:
+    """P-5: the replica does not count what it has promised, but not synced yet."""
+    for _, message in local.pending:
+        if isinstance(message, Hold):
+            early = max(local.held[local.me], 0) & message.held
+        else:
+            assert isinstance(message, State | Vote), message
+            ones, zeros, *votes = local.heard[message.phase]
+            masks = (ones, zeros) if isinstance(message, State) else votes
+            early = any(mask >> local.me & 1 for mask in masks)
+        if early:
+            raise Broken(f"P-5: replica {local.me} counts {message}, which is not durable")
+
+
 def _secret(bit: int) -> bytes:
     """A cluster's secret whose coins for the explored phases are all this bit."""
     number = 0
