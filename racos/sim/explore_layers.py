@@ -179,6 +179,7 @@ class Layered:
                     self.parents[after] = before
                     at[:] = [after]
                     self.check(after)
+                    at[:] = [before]
                     following.append(after)
         return following
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from racos.core import agreement
 from racos.core.messages import Message, Record
 from racos.core.outbox import ALL, Outbox
-from racos.core.quorum import Quorum
-from racos.core.slot import Slot
+from racos.core.quorum import Quorum, bits
+from racos.core.slot import Slot, vote
 from racos.sim.explore import Shape
 from tests.core import one_slot
 
@@ -39,6 +39,15 @@ def zero_of_a_holder(self: agreement.Agreement, slot: Slot) -> None:
         self._say_state(slot, 0, 0)
 
 
+def vote_without_its_own(
+    slot: Slot, quorum: Quorum, me: int, *, absent: int, wait_rest: bool, wait_cover: bool
+) -> one_slot.Verdict:
+    """As if n-f STATEs of others were as good."""
+    phase = slot.at(slot.phase)
+    me = next(iter(bits(phase.states))) if phase.states else me
+    return vote(slot, quorum, me, absent=absent, wait_rest=wait_rest, wait_cover=wait_cover)
+
+
 BREAKS: list[tuple[str, type | object, str, Callable[..., object], Shape, tuple[str, ...]]] = [
     ("? without a 0", agreement, "vote", one_slot.unsure_without_a_zero, NARROW, ("P-1",)),
     ("vote 1 without cover", agreement, "vote", one_slot.vote_one_without_cover, CODED, ("P-7",)),
@@ -46,6 +55,7 @@ BREAKS: list[tuple[str, type | object, str, Callable[..., object], Shape, tuple[
     ("fast", agreement, "decision", one_slot.fast_decision_of_a_quorum, INLINE, ("P-1",)),
     ("f votes", agreement, "decision", one_slot.decision_of_f_votes, INLINE, ("P-1", "P-7")),
     ("holder", agreement.Agreement, "say_zero", zero_of_a_holder, INLINE, ("P-5",)),
+    ("own state", agreement, "vote", vote_without_its_own, INLINE, ("P-5",)),
     ("said early", Outbox, "promise", said_at_once, INLINE, ("P-5",)),
     ("cover", Quorum, "cover", cover_of_one_loss_less, CODED, ("P-7",)),
 ]
