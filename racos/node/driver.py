@@ -25,7 +25,7 @@ from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
-from racos.node.checkpoint import Checkpoint
+from racos.node.checkpoint import Checkpoint, Flushes
 from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.library import Library
@@ -59,6 +59,7 @@ class Options(NamedTuple):
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
+    flushes: Flushes = Flushes()
 
 
 class Driver:
@@ -113,7 +114,7 @@ class Driver:
         )
         shelf = MemoryShelf() if shelf is None else shelf
         self.applier = Applier(Store(shelf), self._load, applied)
-        self.checkpoint = Checkpoint(shelf, self.store, log, clock())
+        self.checkpoint = Checkpoint(shelf, self.store, log, options.flushes, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,

@@ -18,7 +18,7 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.encoding import PAST, after
 from racos.mvcc.shelf import MemoryShelf
-from racos.node.checkpoint import FLUSH_SECONDS, read_applied
+from racos.node.checkpoint import Flushes, read_applied
 from racos.storage.log import LogError
 from racos.storage.memdisk import MemDisk
 from tests.node.cluster import Cluster
@@ -156,7 +156,7 @@ def test_the_index_is_flushed_after_a_while_without_much_traffic() -> None:
     put_many(cluster, 3)
     cluster.run(0.2)
     assert cluster.shelves[0].flushed_sequence == 0
-    cluster.now += FLUSH_SECONDS
+    cluster.now += Flushes().seconds
     cluster.run(0.2)
     assert cluster.shelves[0].flushed_sequence > 0
     assert cluster.shelves[0].unflushed_bytes == 0
