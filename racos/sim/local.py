@@ -239,7 +239,7 @@ class Machine:
         for record in local.durable.records(self.payload):
             past.add(record)
         replica = self._replica(local.me, bit, past)
-        slot = replica.window.open(0, 0.0)
+        slot = replica.window.open(0)
         return self._collect(local._replace(up=True), replica, slot, ())
 
     def _collect(
@@ -282,7 +282,7 @@ def _install(replica: Replica, local: Local, payload: Payload | None = None) -> 
     """Give the replica the slot that the value describes, and nothing else."""
     replica.window.slots.clear()
     replica.agreement.rebuilds.clear()
-    slot = replica.window.open(0, 0.0)
+    slot = replica.window.open(0)
     slot.payload = payload if local.known else None
     slot.recorded, slot.stored, slot.phase = local.recorded, local.stored, local.phase
     slot.promised_state, slot.promised_vote = local.promised_state, local.promised_vote

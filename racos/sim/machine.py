@@ -16,7 +16,7 @@ from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
 from racos.node.checkpoint import Flushes
 from racos.node.driver import Driver
-from racos.node.driver import Options as NodeOptions
+from racos.node.ports import Options as NodeOptions
 from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
@@ -145,6 +145,7 @@ class Machine:
                 self.life,
                 rounds_max=options.rounds_max,
                 suspect_after=options.suspect_after,
+                lane_off_after=options.lane_off_after,
             ),
             log,
             self._codec,
@@ -199,8 +200,11 @@ class Machine:
 
     def transitions(self) -> Counter[str]:
         """What the core counted, over all lives."""
-        now = self.driver.replica.agreement.statistics if self.driver is not None else {}
-        return self._transitions + Counter(now)
+        if self.driver is None:
+            return self._transitions
+        replica = self.driver.replica
+        now = Counter(replica.agreement.statistics)
+        return self._transitions + now + Counter(replica.switch.statistics)
 
     def _die(self, *, power: bool, why: str) -> None:
         self._transitions = self.transitions()

@@ -29,7 +29,7 @@ def make(
     covered: bool = False,
     phase: int = 0,
 ) -> Slot:
-    slot = Slot(0, quorum.total, 0.0)
+    slot = Slot(0, quorum.total)
     slot.payload = Payload(b"x", coded=True)
     slot.phase = phase
     state = slot.at(phase)
@@ -182,7 +182,7 @@ def test_no_vote_1_and_no_coin_1_without_cover() -> None:
 
 def test_an_unknown_batch_counts_as_coded() -> None:
     """A replica that has only heard of holders must not take a batch for an inline one."""
-    slot = Slot(0, 3, 0.0)
+    slot = Slot(0, 3)
     slot.add_holder(1, 0b010)
     slot.add_holder(2, 0b010)
     assert not slot.covered(Q3)
