@@ -21,9 +21,10 @@ class History:
     Previous values live in the entry itself, so an event never loses its prev_kv to a later lookup.
     """
 
-    __slots__ = ("_entries", "_first")
+    __slots__ = ("_entries", "_first", "trimmed")
 
     def __init__(self) -> None:
+        self.trimmed = -1  # revision of the last compaction that dropped what it could
         self._first = _FIRST_WRITE  # revision of _entries[0]
         self._entries: list[Entry | None] = []  # None: given up by a compaction under way
 
@@ -35,6 +36,23 @@ class History:
     def append(self, entry: Entry) -> None:
         """Record the next revision."""
         self._entries.append(entry)
+
+    def skip_to(self, revision: int) -> None:
+        """Begin at `revision`, if nothing was recorded yet: what was before is not known here."""
+        if not self._entries:
+            self._first = max(self._first, revision)
+
+    def extend_to(self, revision: int) -> None:
+        """Record that nothing happened up to `revision`, as far as it is not recorded."""
+        self._entries += [()] * (revision + 1 - self._first - len(self._entries))
+
+    def join(self, revision: int, event: Event) -> None:
+        """Add a change to the newest revision, or to a later one that becomes the newest."""
+        self.extend_to(revision - 1)
+        if self._first + len(self._entries) == revision:
+            self._entries.append(event)
+        else:
+            self._entries[-1] = (*self.events(revision), event)
 
     def events(self, revision: int) -> Sequence[Event]:
         """The changes of one revision, in order; none for revisions before the first write."""
@@ -71,6 +89,7 @@ class History:
         Those are older than the compaction, and whoever keeps the bytes of coded values may drop
         them.
         """
+        self.trimmed = revision
         if revision < self._first:
             return
         del self._entries[: revision - self._first]

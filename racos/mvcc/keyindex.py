@@ -12,7 +12,8 @@ or in none; a dead key's past is never empty and ends with a tombstone.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from operator import itemgetter
 
 from sortedcontainers import SortedList  # type: ignore[import-untyped]
@@ -24,21 +25,53 @@ FROM_KEY = b"\x00"  # the range_end that means "no upper bound"
 _mod_revision = itemgetter(KeyValue._fields.index("mod_revision"))
 
 
+class Usage:
+    """How much all versions held are, in bytes of keys and values as clients gave them."""
+
+    __slots__ = ("coded_bytes", "inline_bytes", "versions")
+
+    def __init__(self) -> None:
+        self.versions = 0
+        self.inline_bytes = 0  # of keys, and of values that are not coded
+        self.coded_bytes = 0  # of values that are, each whole
+
+    def add(self, kv: KeyValue) -> None:
+        value = kv.value
+        self.versions += 1
+        if isinstance(value, bytes):
+            self.inline_bytes += len(kv.key) + len(value)
+        else:
+            self.inline_bytes += len(kv.key)
+            self.coded_bytes += value.length
+
+    def drop(self, versions: Iterable[KeyValue]) -> None:
+        for kv in versions:
+            value = kv.value
+            self.versions -= 1
+            self.inline_bytes -= len(kv.key)
+            if isinstance(value, bytes):
+                self.inline_bytes -= len(value)
+            else:
+                self.coded_bytes -= value.length
+
+
 class KeyIndex:
     """All versions of all keys that are still readable. Writes must come in revision order."""
 
-    __slots__ = ("_dead", "_keys", "live", "past")
+    __slots__ = ("_dead", "_keys", "live", "past", "usage")
 
     def __init__(self) -> None:
         self.live: dict[bytes, KeyValue] = {}  # read by everyone, written only here
         self.past: dict[bytes, list[KeyValue]] = {}  # oldest first, the present version excluded
         self._keys = SortedList()
         self._dead = SortedList()
+        self.usage = Usage()
 
     def put(self, kv: KeyValue, previous: KeyValue | None) -> None:
         """Make `kv` its key's present version; `previous` is the one before, None if not live."""
         key = kv.key
         self.live[key] = kv
+        self.usage.add(kv)
         if previous is None:
             self._keys.add(key)
             if key in self.past:
@@ -58,6 +91,7 @@ class KeyIndex:
         ]
         for event in events:
             name = event.kv.key
+            self.usage.add(event.kv)
             versions = (self.live.pop(name), event.kv)
             past = self.past.get(name)
             if past is None:
@@ -72,6 +106,16 @@ class KeyIndex:
             del self._keys[start:stop]
             self._dead.update([event.kv.key for event in events])
         return events
+
+    def bury(self, tombstone: KeyValue) -> None:
+        """Note a tombstone whose key has no version below it here."""
+        assert not tombstone.version
+        assert tombstone.key not in self.live
+        past = self.past.setdefault(tombstone.key, [])
+        if not past:
+            self._dead.add(tombstone.key)
+        past.append(tombstone)
+        self.usage.add(tombstone)
 
     def at(self, key: bytes, revision: int) -> KeyValue | None:
         """The version visible at `revision` (not compacted); None if the key did not exist then."""
@@ -140,7 +184,7 @@ class KeyIndex:
             return
         kv = self.live.get(key)
         if kv is not None and kv.mod_revision <= revision:
-            del self.past[key]
+            self.usage.drop(self.past.pop(key))
             return
         newest = bisect_right(past, revision, key=_mod_revision) - 1
         if newest < 0:
@@ -149,18 +193,23 @@ class KeyIndex:
         first = newest
         if survivor.version == 0 and survivor.mod_revision < revision:
             first = newest + 1
+        self.usage.drop(past[:first])
         del past[:first]
         if not past:
             del self.past[key]
             if kv is None:
                 self._dead.remove(key)
 
-    def versions(self) -> Iterator[KeyValue]:
-        """Every readable version: keys in order, each key's versions oldest first."""
-        names = [*self._keys, *self._dead]
+    def names_after(self, key: bytes, keys_max: int) -> list[bytes]:
+        """The next keys above `key` that have versions, dead ones among them, in order."""
+        above = {"minimum": key, "inclusive": (False, False)}
+        names = list(islice(self._keys.irange(**above), keys_max))
+        names += islice(self._dead.irange(**above), keys_max)
         names.sort()
-        for name in names:
-            yield from self.past.get(name, ())
-            kv = self.live.get(name)
-            if kv is not None:
-                yield kv
+        return names[:keys_max]
+
+    def versions(self, key: bytes) -> Sequence[KeyValue]:
+        """All versions held of a key, oldest first."""
+        kv = self.live.get(key)
+        past = self.past.get(key, [])
+        return past if kv is None else [*past, kv]

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from racos.mvcc.alarms import AlarmTable
 from racos.mvcc.command import (
+    AlarmResult,
+    AlarmSwitch,
     CodedValue,
     Command,
     Compact,
@@ -27,6 +30,8 @@ from racos.mvcc.command import (
     LeaseRenewResult,
     LeaseResult,
     LeaseRevoke,
+    Load,
+    LoadResult,
     Put,
     PutResult,
     Range,
@@ -39,8 +44,9 @@ from racos.mvcc.compaction import Compactor
 from racos.mvcc.digest import StateDigest
 from racos.mvcc.errors import Compacted, FutureRevision, LeaseExists, LeaseNotFound
 from racos.mvcc.history import Entry, History
-from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.keyindex import KeyIndex, Usage
 from racos.mvcc.lease import LeaseTable
+from racos.mvcc.load import load
 from racos.mvcc.ranges import evaluate
 from racos.mvcc.txn import (
     TxnRun,
@@ -51,23 +57,31 @@ from racos.mvcc.txn import (
     leaves_of,
     values_needed,
 )
+from racos.mvcc.view import View
 from racos.mvcc.writes import check_lease, check_previous, write_put
 
 _NOTHING_LOADED: Mapping[CodedValue, bytes] = MappingProxyType({})
-_COMPACTION_KEYS_PER_STEP = 1000
+_KEYS_PER_STEP = 1000
 
 
 class Store:
     """Keys, their history, leases and the revision counter of one replica."""
 
-    __slots__ = ("_history", "_index", "compact_revision", "leases", "revision")
+    __slots__ = ("_history", "_index", "_views", "alarms", "compact_revision", "leases", "revision")
 
     def __init__(self) -> None:
         self.revision = 1  # of the newest write; 1 when there was none
         self.compact_revision = -1  # lowest readable revision; -1 before the first compaction
         self._index = KeyIndex()
         self._history = History()
+        self._views = 0  # open ones
         self.leases = LeaseTable()  # read by everyone, written only here
+        self.alarms = AlarmTable()  # so is this
+
+    @property
+    def usage(self) -> Usage:
+        """How much the versions held are; what a compaction drops is not in it any more."""
+        return self._index.usage
 
     def apply(
         self,
@@ -80,6 +94,8 @@ class Store:
         `loaded` maps the values that `values_needed` names for this command and state to their
         bytes. Raises a StoreError, and has changed nothing, when the command is refused.
         """
+        if self.alarms.raised:
+            self.alarms.check(command)
         if isinstance(command, Put):
             return self._apply_put(command, want_result)
         if isinstance(command, Txn):
@@ -88,6 +104,10 @@ class Store:
             return self._apply_delete(command, want_result)
         if isinstance(command, Compact):
             return self._apply_compact(command, want_result)
+        if isinstance(command, AlarmSwitch):
+            return self._apply_alarm(command, want_result)
+        if isinstance(command, Load):
+            return self._apply_load(command, want_result)
         return self._apply_lease(command, want_result)
 
     def values_needed(self, command: Command) -> tuple[CodedValue, ...]:
@@ -136,12 +156,30 @@ class Store:
     def state_digest(self) -> bytes:
         """BLAKE3-256 of the whole readable state, equal exactly on equal replicas; O(state)."""
         state = StateDigest(self.revision, self.compact_revision)
-        for kv in self._index.versions():
-            state.add(kv)
+        view = self.view()
+        after: bytes | None = b""
+        while after is not None:
+            versions, after = view.versions(after, _KEYS_PER_STEP)
+            for kv in versions:
+                state.add(kv)
+        view.close()
         state.add_leases(len(self.leases), self.leases.renewals)
         for lease in sorted(self.leases, key=lambda lease: lease.id):
             state.add_lease(lease.id, lease.ttl, lease.renewal, lease.sorted_keys())
+        for alarm in self.alarms:
+            state.add_alarm(*alarm)
         return state.finish()
+
+    def view(self) -> View:
+        """The store as it is now, to be read while writes go on. Close it."""
+        self._views += 1
+        return View(
+            self._index, self._history, self.revision, self.compact_revision, self._view_closed
+        )
+
+    def _view_closed(self) -> None:
+        self._views -= 1
+        self._drop()
 
     def _apply_put(self, put: Put, want_result: bool) -> PutResult | None:
         index = self._index
@@ -188,10 +226,28 @@ class Store:
         if request.revision > self.revision:
             raise FutureRevision(f"revision {request.revision} is above {self.revision}")
         self.compact_revision = request.revision
-        compactor = Compactor(self._index, self._history, request.revision)
-        while not compactor.step(_COMPACTION_KEYS_PER_STEP):
-            pass
+        self._drop()
         return CompactResult(self.revision) if want_result else None
+
+    def _drop(self) -> None:
+        """Drop what the last compaction made unreadable, unless a view may still read it."""
+        if self._views or self.compact_revision <= self._history.trimmed:
+            return
+        compactor = Compactor(self._index, self._history, self.compact_revision)
+        while not compactor.step(_KEYS_PER_STEP):
+            pass
+
+    def _apply_alarm(self, request: AlarmSwitch, want_result: bool) -> AlarmResult | None:
+        known = self.alarms.switch(request)
+        return AlarmResult(self.revision, request.alarm if known else None) if want_result else None
+
+    def _apply_load(self, piece: Load, want_result: bool) -> LoadResult | None:
+        load(piece, self._index, self._history, self.leases, self.alarms)
+        if piece.revision:
+            self.revision = piece.revision
+            self.compact_revision = piece.compact_revision
+            self._drop()
+        return LoadResult(self.revision) if want_result else None
 
     def _apply_lease(self, command: LeaseCommand, want_result: bool) -> LeaseResult | None:
         result = _LEASE_COMMANDS[type(command)](self, command)

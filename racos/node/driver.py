@@ -182,9 +182,11 @@ class Driver:
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
+        *,
+        background: bool = False,
     ) -> None:
         """The bytes of coded values, from wherever they can be had."""
-        self._load(values, done)
+        self._load(values, done, background=background)
 
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
@@ -419,10 +421,12 @@ class Driver:
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
+        *,
+        background: bool = False,
     ) -> None:
         # A replay may need values, too; nobody is connected then, and there is no replica yet.
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
-        self.values.load_all(values, done, absent)
+        self.values.load_all(values, done, absent, background=background)
 
     def _rebuild(self, position: int, mask: int) -> None:
         """Fragments this replica should hold of a batch, from those that others hold."""

@@ -20,6 +20,7 @@ from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import ServerStopped
 from racos.mvcc.command import (
+    Alarm,
     CodedValue,
     Command,
     Event,
@@ -30,6 +31,7 @@ from racos.mvcc.command import (
     TxnResult,
 )
 from racos.mvcc.lease import LeaseInfo
+from racos.mvcc.view import View
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver, Options
 from racos.node.flusher import LogFlusher
@@ -39,18 +41,21 @@ from racos.node.wire import Hello, WireError
 from racos.storage.disk import OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.log import Batch, Log
+from racos.storage.record import SEGMENT_HEADER_BYTES
 from racos.transport.tcp import Mesh
 
 log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
 WAL_FOLDER = "log"
+VERSION_BYTES = 64  # what a version takes besides its key and value, roughly
 
 
 class Statistics(NamedTuple):
     """A node's figures at one moment."""
 
     log_bytes: int
+    used_bytes: int  # of log_bytes, for what can still be read
     decided_slots: int
     applied_slots: int
     applied_commands: int
@@ -301,8 +306,9 @@ class Node:
         """The value's bytes if they are in memory."""
         return self.driver.values.cache.get(value)
 
-    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
-        """The values' bytes in order, verified. Raises Corrupt or RequestTimedOut."""
+    async def load(self, values: Sequence[CodedValue], *, background: bool = False) -> list[bytes]:
+        """The values' bytes in order, verified. Raises Corrupt or RequestTimedOut. What is loaded
+        in the background does not enter the cache."""
         future: asyncio.Future[dict[CodedValue, bytes]] = self._loop.create_future()
 
         def done(outcome: dict[CodedValue, bytes] | Exception) -> None:
@@ -313,9 +319,28 @@ class Node:
             else:
                 future.set_result(outcome)
 
-        self.driver.load(values, done)
+        self.driver.load(values, done, background=background)
         found = await future
         return [found[value] for value in values]
+
+    def view(self) -> View:
+        """The store as it is now, to be read while writes go on. Close it."""
+        return self.driver.store.view()
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """The alarms raised as this replica knows them."""
+        return tuple(self.driver.store.alarms)
+
+    def has_room(self, cost: int) -> bool:
+        """Whether the quota allows so many bytes more."""
+        quota = self.config.quota_backend_bytes
+        return not quota or self._used_bytes() + cost < quota
+
+    def _used_bytes(self) -> int:
+        """What this replica's disk must hold for what can still be read."""
+        usage = self.driver.store.usage
+        own = usage.inline_bytes + usage.coded_bytes // self.config.k
+        return SEGMENT_HEADER_BYTES + own + usage.versions * VERSION_BYTES
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         """(revision, events) for each revision in [start, end]. Raises Compacted."""
@@ -349,6 +374,7 @@ class Node:
         leases = driver.store.leases
         return Statistics(
             log_bytes=logged.size_bytes,
+            used_bytes=min(self._used_bytes(), logged.size_bytes),
             decided_slots=driver.replica.window.frontier,
             applied_slots=driver.replica.window.frontier - driver.applier.waiting,
             applied_commands=driver.applier.commands,

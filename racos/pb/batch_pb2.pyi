@@ -14,7 +14,7 @@ class Batch(_message.Message):
     def __init__(self, commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("put", "delete_range", "txn", "compact", "lease_grant", "lease_revoke", "lease_renew", "lease_expire")
+    __slots__ = ("put", "delete_range", "txn", "compact", "lease_grant", "lease_revoke", "lease_renew", "lease_expire", "alarm_switch", "load")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
     TXN_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,8 @@ class Command(_message.Message):
     LEASE_REVOKE_FIELD_NUMBER: _ClassVar[int]
     LEASE_RENEW_FIELD_NUMBER: _ClassVar[int]
     LEASE_EXPIRE_FIELD_NUMBER: _ClassVar[int]
+    ALARM_SWITCH_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
     put: Put
     delete_range: DeleteRange
     txn: Txn
@@ -31,7 +33,9 @@ class Command(_message.Message):
     lease_revoke: LeaseRevoke
     lease_renew: LeaseRenew
     lease_expire: LeaseExpire
-    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., delete_range: _Optional[_Union[DeleteRange, _Mapping]] = ..., txn: _Optional[_Union[Txn, _Mapping]] = ..., compact: _Optional[_Union[Compact, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., lease_revoke: _Optional[_Union[LeaseRevoke, _Mapping]] = ..., lease_renew: _Optional[_Union[LeaseRenew, _Mapping]] = ..., lease_expire: _Optional[_Union[LeaseExpire, _Mapping]] = ...) -> None: ...
+    alarm_switch: AlarmSwitch
+    load: Load
+    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., delete_range: _Optional[_Union[DeleteRange, _Mapping]] = ..., txn: _Optional[_Union[Txn, _Mapping]] = ..., compact: _Optional[_Union[Compact, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., lease_revoke: _Optional[_Union[LeaseRevoke, _Mapping]] = ..., lease_renew: _Optional[_Union[LeaseRenew, _Mapping]] = ..., lease_expire: _Optional[_Union[LeaseExpire, _Mapping]] = ..., alarm_switch: _Optional[_Union[AlarmSwitch, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class CodedValue(_message.Message):
     __slots__ = ("length", "digest", "fragment_digests")
@@ -174,3 +178,45 @@ class LeaseExpire(_message.Message):
     id: int
     renewal: int
     def __init__(self, id: _Optional[int] = ..., renewal: _Optional[int] = ...) -> None: ...
+
+class Alarm(_message.Message):
+    __slots__ = ("member", "kind")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    member: int
+    kind: int
+    def __init__(self, member: _Optional[int] = ..., kind: _Optional[int] = ...) -> None: ...
+
+class AlarmSwitch(_message.Message):
+    __slots__ = ("alarm", "on")
+    ALARM_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    alarm: Alarm
+    on: bool
+    def __init__(self, alarm: _Optional[_Union[Alarm, _Mapping]] = ..., on: _Optional[bool] = ...) -> None: ...
+
+class Load(_message.Message):
+    __slots__ = ("versions", "leases", "alarms", "compact_revision", "revision")
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedCompositeFieldContainer[Version]
+    leases: _containers.RepeatedCompositeFieldContainer[LeaseGrant]
+    alarms: _containers.RepeatedCompositeFieldContainer[Alarm]
+    compact_revision: int
+    revision: int
+    def __init__(self, versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseGrant, _Mapping]]] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., compact_revision: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class Version(_message.Message):
+    __slots__ = ("put", "create_revision", "mod_revision", "version")
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    CREATE_REVISION_FIELD_NUMBER: _ClassVar[int]
+    MOD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    put: Put
+    create_revision: int
+    mod_revision: int
+    version: int
+    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
