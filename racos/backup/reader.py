@@ -85,6 +85,24 @@ class Database:
                 raise self._bad(f"bucket {bucket!r} holds another bucket")
             yield entry.key, entry.value
 
+    def last_key(self, bucket: bytes) -> bytes | None:
+        """The highest key of a bucket; None if it has none."""
+        head = self._roots.get(bucket)
+        if head is None:
+            return None
+        where = f"bucket {bucket!r}"
+        number, _ = BUCKET_HEAD.unpack_from(head)
+        if not number:
+            entries = list(self._leaf(head[BUCKET_HEAD.size :], where))
+            return entries[-1].key if entries else None
+        for _ in range(_DEPTH_MAX):
+            flags, data = self._page(number, f"{where}, page {number}")
+            if flags == LEAF:
+                entries = list(self._leaf(data, where))
+                return entries[-1].key if entries else None
+            number = list(self._children(data, where))[-1]
+        raise self._bad(f"{where}: the tree is too deep")
+
     def _newest_meta(self) -> Meta:
         """The valid meta with the highest transaction; the second one is one page behind."""
         found: list[Meta] = []
@@ -145,14 +163,19 @@ class Database:
         if flags == LEAF:
             yield from self._leaf(data, where)
             return
+        for child in self._children(data, where):
+            yield from self._walk(child, tree, depth - 1)
+
+    def _children(self, data: bytes, where: str) -> Iterator[int]:
+        """The pages below a branch, in key order."""
+        _, flags, count, _ = PAGE_HEAD.unpack_from(data)
         if flags != BRANCH:
             raise self._bad(f"{where}: a page of kind 0x{flags:x} in a tree")
-        _, _, count, _ = PAGE_HEAD.unpack_from(data)
         if not count or PAGE_HEAD_BYTES + count * ELEMENT_BYTES > len(data):
             raise self._bad(f"{where}: {count} children do not fit")
         for index in range(count):
             _, _, child = BRANCH_ELEMENT.unpack_from(data, PAGE_HEAD_BYTES + index * ELEMENT_BYTES)
-            yield from self._walk(child, tree, depth - 1)
+            yield child
 
     def _page(self, number: int, where: str) -> tuple[int, bytes]:
         """A page's kind and bytes, those it goes on in among them."""
