@@ -1,4 +1,4 @@
-"""`racos restore`: a member's data directory from a backup. `racos snapshot`: take one, look at one.
+"""`racos restore` and `racos snapshot`: a member from a backup, and backups themselves.
 
 The flags of `restore` are those of `etcdutl snapshot restore`.
 """
@@ -93,7 +93,7 @@ def save_command(
 
     draft = file.with_name(file.name + ".part")
     with grpc.insecure_channel(endpoint.removeprefix("http://")) as channel:
-        stub = rpc_pb2_grpc.MaintenanceStub(channel)
+        stub = rpc_pb2_grpc.MaintenanceStub(channel)  # type: ignore[no-untyped-call]
         try:
             with draft.open("wb") as target:
                 blobs = (answer.blob for answer in stub.Snapshot(rpc_pb2.SnapshotRequest()))

@@ -19,7 +19,6 @@ from racos.backup.pages import (
     ELEMENT_BYTES,
     LEAF,
     LEAF_ELEMENT,
-    PAGE_BYTES,
     PAGE_HEAD,
     PAGE_HEAD_BYTES,
     BadMeta,
@@ -113,7 +112,7 @@ class Database:
             sizes = [first.page_bytes]
         else:
             why = first
-            sizes = [PAGE_BYTES << shift for shift in range(-2, 9)]
+            sizes = [1024 << shift for shift in range(11)]
         for offset in sizes:
             second = self._try_meta(offset)
             if isinstance(second, Meta) and second.page_bytes == offset:

@@ -23,6 +23,7 @@ from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
+from racos.node.auditor import Auditing, Auditor
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
 from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
@@ -57,6 +58,7 @@ class Options(NamedTuple):
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
+    auditing: Auditing = Auditing()
 
 
 class Driver:
@@ -75,6 +77,7 @@ class Driver:
         hello: wire.Hello | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
+        differ: Callable[[tuple[int, ...], str], None] = lambda _lanes, _what: None,
     ) -> None:
         options = options or Options()
         self.quorum = settings.quorum
@@ -115,6 +118,9 @@ class Driver:
             Ports(self.submit, self.read, clock),
             seed=b"%b/%d/%d" % (settings.secret, self.me, settings.incarnation),
             request_seconds=options.limits.request_seconds,
+        )
+        self.auditor = Auditor(
+            self.me, self.quorum, self.store, self._send_now, differ, options.auditing, clock()
         )
         self._in_flight: dict[int, Proposal] = {}
         self._reads: list[BarrierReply] = []
@@ -199,6 +205,10 @@ class Driver:
                 self.values.reply(sender, message)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
+            elif isinstance(message, wire.HashRequest):
+                self.auditor.request(sender, message, self._clock())
+            elif isinstance(message, wire.HashReply):
+                self.auditor.reply(sender, message)
             else:
                 self.replica.receive(sender, message)
 
@@ -269,6 +279,7 @@ class Driver:
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
         live = self.live(now)
+        self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now

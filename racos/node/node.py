@@ -21,6 +21,7 @@ from racos.erasure.codec import Codec
 from racos.errors import ServerStopped
 from racos.mvcc.command import (
     Alarm,
+    AlarmSwitch,
     CodedValue,
     Command,
     Event,
@@ -32,6 +33,8 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.lease import LeaseInfo
 from racos.mvcc.view import View
+from racos.node.alarms import AlarmKeeper
+from racos.node.auditor import Auditing, AuditStatistics
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver, Options
 from racos.node.flusher import LogFlusher
@@ -72,6 +75,7 @@ class Statistics(NamedTuple):
     synced_batches: int
     written_bytes: int
     fragments: HealerStatistics
+    audits: AuditStatistics
 
 
 class Node:
@@ -111,6 +115,7 @@ class Node:
             self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
             self._mesh = self._make_mesh()
             self.driver = self._make_driver()
+            self._alarm_keeper = self._make_alarm_keeper()
         except BaseException:
             self._lock.close()
             raise
@@ -150,11 +155,25 @@ class Node:
             self._flusher,
             self._loop.time,
             options=Options(
-                inline_limit=config.inline_limit, healing=Healing(config.heal_bytes_per_second)
+                inline_limit=config.inline_limit,
+                healing=Healing(config.heal_bytes_per_second),
+                auditing=Auditing(config.corrupt_check_seconds),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
             applied=self._applied,
             report=log.warning,
+            differ=self._differ,
+        )
+
+    def _make_alarm_keeper(self) -> AlarmKeeper:
+        config = self.config
+        return AlarmKeeper(
+            self.member_id,
+            [member.id for member in self.identity.members],
+            self.driver.store.alarms,
+            self._propose_unwaited,
+            self.has_room,
+            config.quota_backend_bytes if config.quota_auto_disarm else 0,
         )
 
     async def __aenter__(self) -> Node:
@@ -199,7 +218,17 @@ class Node:
 
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(TIMER_SECONDS, self._on_timer)
+        self._alarm_keeper.tick(self._loop.time())
         self._schedule()
+
+    def _differ(self, lanes: tuple[int, ...], what: str) -> None:
+        """The audit found members that do not have the same state."""
+        log.critical("state.differs %s", what)
+        self._alarm_keeper.differ(lanes)
+
+    def _propose_unwaited(self, command: AlarmSwitch) -> None:
+        """Propose what nobody waits for; if it fails, whoever wanted it will want it again."""
+        self.propose(command).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _fail(self, error: BaseException) -> None:
         if not self._stopped:
@@ -391,4 +420,5 @@ class Node:
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,
             fragments=driver.healer.statistics(),
+            audits=driver.auditor.statistics(),
         )
