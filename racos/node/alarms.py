@@ -8,7 +8,7 @@ from racos.mvcc.alarms import AlarmTable
 from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch
 
 CHECK_SECONDS = 1.0
-ROOM_SHARE = 10  # that part of the quota must be free before the alarm is taken back
+ROOM_SHARE = 5  # that part of the quota must be free: what was refused is likely to fit then
 
 
 class AlarmKeeper:

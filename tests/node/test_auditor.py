@@ -141,7 +141,7 @@ def test_only_the_own_alarm_is_taken_back_and_only_with_room() -> None:
     proposed: list[AlarmSwitch] = []
     keeper(proposed, alarms, 1000).tick(5.0)
     alarms.switch(AlarmSwitch(own, True))
-    keeper(proposed, alarms, 99).tick(5.0)
+    keeper(proposed, alarms, 199).tick(5.0)
     assert proposed == []
-    keeper(proposed, alarms, 100).tick(5.0)
+    keeper(proposed, alarms, 200).tick(5.0)
     assert proposed == [AlarmSwitch(own, False)]
