@@ -22,6 +22,7 @@ from etcdshim.listen import check, serve
 from etcdshim.maintenance import STORAGE_VERSION, VERSION
 from etcdshim.services import Services
 from racos import __version__
+from racos.errors import ShelfError
 from racos.mvcc.command import (
     Alarm,
     AlarmKind,
@@ -95,7 +96,7 @@ class NodeBackend:
         figures = self._node.statistics()
         leader = self._node.leader()
         return BackendStatus(
-            db_size=figures.log_bytes,
+            db_size=figures.db_bytes,
             db_size_in_use=figures.used_bytes,
             db_size_quota=self._node.config.quota_backend_bytes,
             leader=leader,
@@ -155,7 +156,7 @@ def run(config: NodeConfig) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(config))
-    except (ConfigError, IdentityError, LogError) as error:
+    except (ConfigError, IdentityError, LogError, ShelfError) as error:
         return _refuse(config, str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
@@ -184,6 +185,8 @@ def _die(config: NodeConfig, error: BaseException) -> None:
     """Going on could break a promise: stop at once, nothing more is acknowledged."""
     if isinstance(error, OSError):  # the log's disk: nothing else here fails for good
         reason = f"the log cannot be written: {error.strerror or error}"
+    elif isinstance(error, ShelfError):
+        reason = str(error)
     else:
         reason = f"{type(error).__name__}: {error}"
         log.critical("server.fatal %s", reason, exc_info=error)

@@ -35,7 +35,7 @@ __all__ = ["Restored", "restore"]
 
 INLINE_LIMIT = 4096  # bytes; fixed, since the members' pieces must not differ
 _PIECE_VERSIONS_MAX = 1000
-_PIECE_BYTES_MAX = 1 << 20  # of keys and values, but never less than one version
+_PIECE_BYTES_MAX = 1 << 20  # of keys and values, but never less than one revision
 _PIECE_LEASES_MAX = 10_000
 _QUEUE_BYTES_MAX = 16 << 20
 _REVISION_MAX = (1 << 63) - 1
@@ -150,11 +150,12 @@ def _pieces(source: Source, state: State) -> Iterator[Load]:
     taken: list[KeyValue] = []
     size = 0
     for kv in source.versions():
-        taken.append(kv)
-        size += len(kv.key) + len(kv.value)
-        if len(taken) == _PIECE_VERSIONS_MAX or size >= _PIECE_BYTES_MAX:
+        full = len(taken) >= _PIECE_VERSIONS_MAX or size >= _PIECE_BYTES_MAX
+        if full and kv.mod_revision > taken[-1].mod_revision:  # a revision stays in one piece
             yield Load(tuple(taken), compact_revision=compacted)
             taken, size = [], 0
+        taken.append(kv)
+        size += len(kv.key) + len(kv.value)
     yield Load(tuple(taken), compact_revision=compacted, revision=state.revision)
 
 

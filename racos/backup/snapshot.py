@@ -2,8 +2,8 @@
 
 Nothing is copied first: the view keeps what the file needs, large values are fetched and verified a
 few at a time, and the work is done in steps of about a millisecond between which everything else
-goes on. Held at once are a reference to each version that is older than the history, one group of
-values, and one open page per level of the tree.
+goes on. Held at once are the names of the versions, one group of values, and one open page per
+level of the tree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from hashlib import sha256
-from heapq import merge
 from itertools import islice
 
 from racos.backup.contents import (
@@ -25,6 +24,7 @@ from racos.backup.contents import (
     entries,
     revision_key,
 )
+from racos.backup.sorting import Named, Sorting
 from racos.backup.writer import Layout, Size, Writer
 from racos.mvcc.command import CodedValue, KeyValue
 from racos.mvcc.view import View
@@ -37,7 +37,7 @@ _STEP = 256  # versions handled without a pause
 _GROUP_BYTES_MAX = 4 << 20  # of values on their way here at once, but never less than one value
 _BLOCK_BYTES = 32 << 10  # what one message carries, as with etcd
 
-_Change = tuple[bytes, KeyValue | None]  # None: a ghost
+_Change = tuple[bytes, Named | None]  # None: a ghost
 
 
 class Snapshot:
@@ -47,7 +47,7 @@ class Snapshot:
         self._view = view
         self._load = load
         self._facts = facts
-        self._runs: list[list[KeyValue]] = []
+        self._names = Sorting()
         self._size: Size | None = None
 
     @property
@@ -63,7 +63,7 @@ class Snapshot:
 
     async def prepare(self) -> None:
         """Find out how large the file will be, which its first page must say."""
-        await self._gather()
+        await self._sort()
         layout = Layout()
         for bucket in BUCKETS:
             layout.begin_bucket(bucket)
@@ -73,8 +73,8 @@ class Snapshot:
                 continue
             changes = self._changes()
             while step := list(islice(changes, _STEP)):
-                for key, kv in step:
-                    layout.add_length(key, len(GHOST) if kv is None else encoded_size(kv))
+                for key, name in step:
+                    layout.add_length(key, len(GHOST) if name is None else name.size)
                 await asyncio.sleep(0)
         self._size = layout.finish()
 
@@ -98,37 +98,30 @@ class Snapshot:
         yield digest.digest()
 
     def close(self) -> None:
-        self._runs = []
+        self._names = Sorting()
         self._view.close()
 
-    async def _gather(self) -> None:
-        """Versions older than the history come by key; sorted by pieces, they merge by revision."""
-        view = self._view
-        after: bytes | None = b""
-        while after is not None:
-            versions, after = view.versions(after, _STEP)
-            run = [kv for kv in versions if kv.mod_revision < view.first]
-            run.sort(key=_by_revision)
-            if run:
-                self._runs.append(run)
+    async def _sort(self) -> None:
+        """Name all versions in the order of the file."""
+        above: bytes | None = b""
+        while above is not None:
+            versions, above = self._view.versions(above, _STEP)
+            for kv in versions:
+                name = Named(kv.mod_revision, kv.key, encoded_size(kv), not kv.version)
+                self._names.add(name)
             await asyncio.sleep(0)
+        self._names.finish()
 
     def _changes(self) -> Iterator[_Change]:
-        """The key bucket's changes in order, each with its key there.
+        """The key bucket's keys in order, each with the version it is for.
 
-        Which place an old change had within its revision is forgotten with the history: places are
-        given by key order then. The current revision is always there, if only as a ghost.
+        The current revision is always among them, if only as a ghost.
         """
-        main, sub = 1, 0
-        for kv in merge(*self._runs, key=_by_revision):
-            sub = sub + 1 if kv.mod_revision == main else 0
-            main = kv.mod_revision
-            yield revision_key(main, sub, not kv.version), kv
-        for revision in range(self._view.first, self._view.revision + 1):
-            for sub, event in enumerate(self._view.changes(revision)):
-                main = revision
-                yield revision_key(revision, sub, event.is_delete), event.kv
-        if main < self._view.revision:
+        revision = 1
+        for sub, name in self._names.in_order(self._view):
+            revision = name.revision
+            yield revision_key(revision, sub, name.is_tombstone), name
+        if revision < self._view.revision:
             yield revision_key(self._view.revision, 0, False), None
 
     async def _pages(self) -> AsyncGenerator[bytes, None]:
@@ -150,20 +143,22 @@ class Snapshot:
             yield page
 
     async def _add(self, writer: Writer, group: Sequence[_Change]) -> None:
-        coded = [kv.value for _, kv in group if kv is not None and isinstance(kv.value, CodedValue)]
+        versions = [(key, None if name is None else self._version(name)) for key, name in group]
+        coded = [
+            kv.value for _, kv in versions if kv is not None and isinstance(kv.value, CodedValue)
+        ]
         loaded = dict(zip(coded, await self._load(coded), strict=True)) if coded else {}
-        for key, kv in group:
+        for key, kv in versions:
             if kv is None:
                 writer.add(key, GHOST)
                 continue
-            value = kv.value
-            writer.add(
-                key, encode_version(kv, value if isinstance(value, bytes) else loaded[value])
-            )
+            data = kv.value if isinstance(kv.value, bytes) else loaded[kv.value]
+            writer.add(key, encode_version(kv, data))
 
-
-def _by_revision(kv: KeyValue) -> tuple[int, bytes]:
-    return kv.mod_revision, kv.key
+    def _version(self, name: Named) -> KeyValue:
+        if name.is_tombstone:
+            return KeyValue(name.key, 0, name.revision, 0, b"", 0)
+        return self._view.version(name.key, name.revision)
 
 
 def _groups(changes: Iterator[_Change]) -> Iterator[list[_Change]]:
@@ -171,9 +166,8 @@ def _groups(changes: Iterator[_Change]) -> Iterator[list[_Change]]:
     group: list[_Change] = []
     size = 0
     for change in changes:
-        kv = change[1]
-        if kv is not None and isinstance(kv.value, CodedValue):
-            size += kv.value.length
+        name = change[1]
+        size += 0 if name is None else name.size
         group.append(change)
         if len(group) == _STEP or size >= _GROUP_BYTES_MAX:
             yield group

@@ -22,7 +22,9 @@ from racos.mvcc.command import (
     Put,
     Txn,
 )
+from racos.mvcc.encoding import ALARMS, after, alarm_key, alarm_of
 from racos.mvcc.errors import ClusterCorrupt, SpaceExceeded
+from racos.mvcc.shelf import Shelf
 
 _CHANGES = (Put, DeleteRange, Txn, Compact, LeaseGrant, LeaseRevoke, LeaseExpire)
 
@@ -30,11 +32,12 @@ _CHANGES = (Put, DeleteRange, Txn, Compact, LeaseGrant, LeaseRevoke, LeaseExpire
 class AlarmTable:
     """The alarms of one replica; changed only by decided commands, through the store."""
 
-    __slots__ = ("_corrupt", "_no_space", "raised")
+    __slots__ = ("_corrupt", "_no_space", "_shelf", "raised")
 
-    def __init__(self) -> None:
-        self.raised: set[Alarm] = set()
-        self._no_space = self._corrupt = False
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self.raised = {alarm_of(entry) for entry, _ in shelf.scan(ALARMS, after(ALARMS))}
+        self._note_kinds()
 
     def __iter__(self) -> Iterator[Alarm]:
         """By kind, then by member."""
@@ -45,11 +48,11 @@ class AlarmTable:
         known = request.alarm in self.raised
         if request.on:
             self.raised.add(request.alarm)
-        else:
+            self._shelf.put(alarm_key(request.alarm), b"")
+        elif known:
             self.raised.discard(request.alarm)
-        kinds = {alarm.kind for alarm in self.raised}
-        self._no_space = AlarmKind.NOSPACE in kinds
-        self._corrupt = AlarmKind.CORRUPT in kinds
+            self._shelf.delete(alarm_key(request.alarm))
+        self._note_kinds()
         return known or request.on
 
     def check(self, command: Command) -> None:
@@ -58,6 +61,11 @@ class AlarmTable:
             raise ClusterCorrupt("an alarm says that members differ")
         if self._no_space and may_grow(command):
             raise SpaceExceeded("an alarm says that a member is out of space")
+
+    def _note_kinds(self) -> None:
+        kinds = {alarm.kind for alarm in self.raised}
+        self._no_space = AlarmKind.NOSPACE in kinds
+        self._corrupt = AlarmKind.CORRUPT in kinds
 
 
 def may_grow(command: Command | Operation) -> bool:

@@ -2,7 +2,8 @@
 
 The state comes in pieces, each a command, so that what a restored cluster starts from is part of
 its log as everything else is. Versions come in revision order, those of one revision in the order
-of its changes. Until the last piece nobody reads the store: it is not one state before.
+of its changes and never in two pieces. After each piece the store is at the revision of its last
+version; until the last piece it is not a state that anybody ever saw.
 """
 
 from __future__ import annotations
@@ -26,15 +27,14 @@ def load(
         alarms.switch(AlarmSwitch(alarm, True))
     history.skip_to(piece.compact_revision)
     for kv in piece.versions:
-        previous = index.live.get(kv.key)
+        previous = index.get(kv.key)
         _write(index, kv, previous)
-        if kv.mod_revision >= history.first:
+        held = 0 if previous is None else previous.lease
+        leases.move(kv.key, held, kv.lease if kv.lease in leases else 0)
+        if kv.mod_revision >= piece.compact_revision:
             history.join(kv.mod_revision, Event(kv.version == 0, kv, previous))
     if piece.revision:
         history.extend_to(piece.revision)
-        for key in list(index.past):  # what an unfinished compaction there had still to drop
-            index.compact_key(key, piece.compact_revision)
-        _attach(index, leases)
 
 
 def _write(index: KeyIndex, kv: KeyValue, previous: KeyValue | None) -> None:
@@ -44,12 +44,3 @@ def _write(index: KeyIndex, kv: KeyValue, previous: KeyValue | None) -> None:
         index.delete(kv.key, b"", kv.mod_revision)
     else:
         index.bury(kv)
-
-
-def _attach(index: KeyIndex, leases: LeaseTable) -> None:
-    """Give each lease its keys; a key whose lease did not come with it has none from now on."""
-    for kv in index.select(b"\0", b"\0"):
-        if kv.lease in leases:
-            leases.move(kv.key, 0, kv.lease)
-        elif kv.lease:
-            index.live[kv.key] = kv._replace(lease=0)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from racos.mvcc.alarms import AlarmTable
 from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch
 
 CHECK_SECONDS = 1.0
@@ -20,7 +19,7 @@ class AlarmKeeper:
         self,
         own: int,
         member_ids: Sequence[int],
-        alarms: AlarmTable,
+        alarms: Callable[[], Collection[Alarm]],
         propose: Callable[[AlarmSwitch], object],
         has_room: Callable[[int], bool],
         auto_disarm_quota: int,
@@ -44,5 +43,5 @@ class AlarmKeeper:
         if not self._quota or now - self._checked_at < CHECK_SECONDS:
             return
         self._checked_at = now
-        if self._own in self._alarms.raised and self._has_room(self._quota // ROOM_SHARE):
+        if self._own in self._alarms() and self._has_room(self._quota // ROOM_SHARE):
             self._propose(AlarmSwitch(self._own, False))

@@ -106,15 +106,13 @@ class Auditor:
     def statistics(self) -> AuditStatistics:
         return AuditStatistics(self._audits, self._differing, self._revision)
 
-    def request(self, peer: int, wanted: HashRequest, now: float) -> None:
-        """Another member asks; its newer question replaces an older one."""
-        self._drop(peer)
-        self._jobs[peer] = _Job(wanted, peer, now)
-
-    def reply(self, peer: int, reply: HashReply) -> None:
-        audit = self._audit
-        if audit is not None and reply.number == audit.wanted.number:
-            audit.said[peer] = reply.hash
+    def on_message(self, peer: int, message: HashRequest | HashReply, now: float) -> None:
+        """Another member asks, its newer question replacing an older one; or it answers."""
+        if isinstance(message, HashRequest):
+            self._drop(peer)
+            self._jobs[peer] = _Job(message, peer, now)
+        elif self._audit is not None and message.number == self._audit.wanted.number:
+            self._audit.said[peer] = message.hash
 
     def tick(self, now: float, live: int, connected: int) -> None:
         """`live` is the bit set of lanes that answer, this one among them."""

@@ -19,12 +19,14 @@ from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
+from racos.mvcc.shelf import MemoryShelf, Shelf
 from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.auditor import Auditing, Auditor
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.checkpoint import Checkpoint
 from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.library import Library
@@ -75,6 +77,7 @@ class Driver:
         *,
         options: Options | None = None,
         hello: wire.Hello | None = None,
+        shelf: Shelf | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
         differ: Callable[[tuple[int, ...], str], None] = lambda _lanes, _what: None,
@@ -111,7 +114,9 @@ class Driver:
             report,
             options.healing,
         )
-        self.applier = Applier(Store(), self._load, applied)
+        shelf = MemoryShelf() if shelf is None else shelf
+        self.applier = Applier(Store(shelf), self.load, applied)
+        self.checkpoint = Checkpoint(shelf, self.store, log, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
@@ -134,7 +139,7 @@ class Driver:
         self.values.now = clock()
         self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
-        self.applier.run()
+        self._apply()
 
     def live(self, now: float) -> int:
         """Bit set of the lanes that answer, this one among them."""
@@ -160,15 +165,27 @@ class Driver:
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
+        self.checkpoint.replayed(recovered.frontier)
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
     def _replay_batch(self, position: int) -> None:
         self._note_applied(position)
+        if position < self.checkpoint.found.position:
+            return  # the index has it
         round_, lane = divmod(position, self.quorum.total)
-        self.applier.add(batches.decode(self.library.descriptor(position), round_, lane), None)
+        commands = batches.decode(self.library.descriptor(position), round_, lane)
+        self.applier.add(position, commands, None)
         if not self.applier.waiting > 1:
-            self.applier.run()
+            self._apply()
+            self.checkpoint.durable()
+
+    def _apply(self) -> None:
+        """Apply what can be applied, as one step of the index."""
+        applier = self.applier
+        applier.run()
+        if applier.between_batches and applier.position > self.checkpoint.position:
+            self.checkpoint.step(applier.position)
 
     def _note_applied(self, position: int) -> None:
         self.library.note_applied(position)
@@ -184,16 +201,6 @@ class Driver:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
         self._reads.append(read)
 
-    def load(
-        self,
-        values: Sequence[CodedValue],
-        done: Callable[[dict[CodedValue, bytes] | Exception], None],
-        *,
-        background: bool = False,
-    ) -> None:
-        """The bytes of coded values, from wherever they can be had."""
-        self._load(values, done, background=background)
-
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
         for message in wire.decode(header, blobs, self.quorum.total):
@@ -205,10 +212,8 @@ class Driver:
                 self.values.reply(sender, message)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
-            elif isinstance(message, wire.HashRequest):
-                self.auditor.request(sender, message, self._clock())
-            elif isinstance(message, wire.HashReply):
-                self.auditor.reply(sender, message)
+            elif isinstance(message, wire.HashRequest | wire.HashReply):
+                self.auditor.on_message(sender, message, self._clock())
             else:
                 self.replica.receive(sender, message)
 
@@ -227,6 +232,7 @@ class Driver:
         """A log batch is durable: the promises that rest on it may be said."""
         durable = self.log.done(batch)
         self._flushing = False
+        self.checkpoint.durable()
         self.healer.durable(durable)
         token = None
         while self._tokens and self._tokens[0][0] <= durable:
@@ -278,6 +284,7 @@ class Driver:
         self.replica.tick(now)
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
+        self.checkpoint.tick(now, between_batches=self.applier.between_batches)
         live = self.live(now)
         self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
@@ -355,7 +362,7 @@ class Driver:
         if effects.reads:
             self.applier.after(lambda: self._finish_reads(effects.reads))
         if self.applier.waiting:
-            self.applier.run()
+            self._apply()
 
     def _decided(self, position: int, payload: Payload) -> None:
         """A batch's turn has come."""
@@ -363,11 +370,11 @@ class Driver:
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
         if proposal is None:
-            self.applier.add(batches.decode(payload.descriptor, round_, lane), None)
+            self.applier.add(position, batches.decode(payload.descriptor, round_, lane), None)
             return
         commands = self._encoder.bind(proposal.prepared, round_, lane)
         self._keep_values(proposal, round_, lane)
-        self.applier.add(commands, proposal.replies)
+        self.applier.add(position, commands, proposal.replies)
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""
@@ -428,13 +435,14 @@ class Driver:
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _load(
+    def load(
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
         *,
         background: bool = False,
     ) -> None:
+        """The bytes of coded values, from wherever they can be had."""
         # A replay may need values, too; nobody is connected then, and there is no replica yet.
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
         self.values.load_all(values, done, absent, background=background)
@@ -455,7 +463,7 @@ class Driver:
             else:
                 self.replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
 
-        rebuild(self._load, self.codec, named, mask, done)
+        rebuild(self.load, self.codec, named, mask, done)
 
     # -- deadlines -------------------------------------------------------------------------------
 

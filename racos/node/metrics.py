@@ -43,7 +43,7 @@ class NodeCollector(Collector):
                 "Commands that wait to be proposed.",
                 figures.waiting_commands,
             ),
-            "etcd_mvcc_db_total_size_in_bytes": ("Size of the log.", figures.log_bytes),
+            "etcd_mvcc_db_total_size_in_bytes": ("Size of log and index.", figures.db_bytes),
             "etcd_mvcc_db_total_size_in_use_in_bytes": (
                 "Bytes for what can still be read; the quota counts these.",
                 figures.used_bytes,

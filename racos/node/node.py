@@ -18,7 +18,7 @@ from racos.core.messages import Buffer
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
-from racos.errors import ServerStopped
+from racos.errors import ServerStopped, ShelfError
 from racos.mvcc.command import (
     Alarm,
     AlarmSwitch,
@@ -43,6 +43,7 @@ from racos.node.identity import Identity
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
+from racos.storage.index import Index, erase
 from racos.storage.log import Batch, Log
 from racos.storage.record import SEGMENT_HEADER_BYTES
 from racos.transport.tcp import Mesh
@@ -51,14 +52,15 @@ log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
 WAL_FOLDER = "log"
+INDEX_FOLDER = "index"
 VERSION_BYTES = 64  # what a version takes besides its key and value, roughly
 
 
 class Statistics(NamedTuple):
     """A node's figures at one moment."""
 
-    log_bytes: int
-    used_bytes: int  # of log_bytes, for what can still be read
+    db_bytes: int  # of log and index
+    used_bytes: int  # of these, for what can still be read
     decided_slots: int
     applied_slots: int
     applied_commands: int
@@ -81,8 +83,9 @@ class Statistics(NamedTuple):
 class Node:
     """Use as an async context manager: inside, it takes part in the cluster and answers.
 
-    Raises IdentityError, LogError or OSError with one clear line when it cannot start; nothing in
-    the data directory is changed then. `fatal` is called once with what makes going on impossible.
+    Raises IdentityError, LogError, ShelfError or OSError with one clear line when it cannot start;
+    nothing in the data directory is changed then. `fatal` is called once with what makes going on
+    impossible.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Node:
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
+        self._index: Index | None = None
         try:
             check_or_create(
                 config.data_dir,
@@ -107,18 +111,38 @@ class Node:
                 cluster_id=self.cluster_id,
                 name=config.name,
             )
-            self._log = Log.open(
-                OsDisk(config.data_dir / WAL_FOLDER),
-                member_id=self.member_id,
-                cluster_id=self.cluster_id,
-            )
             self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
             self._mesh = self._make_mesh()
-            self.driver = self._make_driver()
+            self.driver = self._start_driver()
             self._alarm_keeper = self._make_alarm_keeper()
         except BaseException:
+            self._close_index()
             self._lock.close()
             raise
+
+    def _start_driver(self) -> Driver:
+        """The driver on log and index. A damaged index is made anew if the whole log is there."""
+        try:
+            return self._open_driver()
+        except ShelfError as error:
+            if not self._log.is_whole:
+                raise
+            log.warning("index.rebuilt from the log, as it cannot be used: %s", error)
+        self._close_index()
+        self._log.close()
+        erase(self.config.data_dir / INDEX_FOLDER)
+        return self._open_driver()
+
+    def _open_driver(self) -> Driver:
+        ids = {"member_id": self.member_id, "cluster_id": self.cluster_id}
+        self._log = Log.open(OsDisk(self.config.data_dir / WAL_FOLDER), **ids)
+        self._index = Index(self.config.data_dir / INDEX_FOLDER, **ids)
+        return self._make_driver(self._index)
+
+    def _close_index(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
 
     def _make_mesh(self) -> Mesh:
         identity = self.identity
@@ -137,7 +161,7 @@ class Node:
             on_down=self._on_down,
         )
 
-    def _make_driver(self) -> Driver:
+    def _make_driver(self, index: Index) -> Driver:
         config = self.config
         quorum = Quorum(config.n, config.f, config.k)
         settings = Settings(
@@ -160,6 +184,7 @@ class Node:
                 auditing=Auditing(config.corrupt_check_seconds),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
+            shelf=index,
             applied=self._applied,
             report=log.warning,
             differ=self._differ,
@@ -170,7 +195,7 @@ class Node:
         return AlarmKeeper(
             self.member_id,
             [member.id for member in self.identity.members],
-            self.driver.store.alarms,
+            self.alarms,
             self._propose_unwaited,
             self.has_room,
             config.quota_backend_bytes if config.quota_auto_disarm else 0,
@@ -189,6 +214,7 @@ class Node:
         self.stop()
         await self._mesh.close()
         self._flusher.close()
+        self._close_index()
         self._lock.close()
 
     def stop(self) -> None:
@@ -400,10 +426,11 @@ class Node:
     def statistics(self) -> Statistics:
         driver = self.driver
         logged = self._log.statistics()
+        index_bytes = self._index.size_bytes() if self._index is not None else 0
         leases = driver.store.leases
         return Statistics(
-            log_bytes=logged.size_bytes,
-            used_bytes=min(self._used_bytes(), logged.size_bytes),
+            db_bytes=logged.size_bytes + index_bytes,
+            used_bytes=min(self._used_bytes(), logged.size_bytes + index_bytes),
             decided_slots=driver.replica.window.frontier,
             applied_slots=driver.replica.window.frontier - driver.applier.waiting,
             applied_commands=driver.applier.commands,

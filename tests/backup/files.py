@@ -65,6 +65,12 @@ async def backup(store: Store, load: Load = nothing_to_load) -> bytes:
     return data
 
 
+def settle(store: Store) -> None:
+    """Let compaction drop what it can."""
+    while not store.compact_some(100):
+        store.commit()
+
+
 def save(path: Path, data: bytes | Iterable[bytes]) -> Path:
     path.write_bytes(data if isinstance(data, bytes) else b"".join(data))
     return path

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from racos.mvcc.alarms import AlarmTable
-from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch, Compact, KeyValue, Put
+from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch, Compact, Put
 from racos.node.alarms import AlarmKeeper
 from racos.node.auditor import Auditing
 from racos.node.driver import Driver
@@ -39,8 +38,9 @@ def filled(total: int = 3) -> Audited:
 def spoil(cluster: Audited, lane: int, key: bytes = b"7") -> None:
     """Another value than the one that was written, on one member only."""
     index = cluster.driver(lane).store._index
-    kv = index.live[key]
-    index.live[key] = KeyValue(*kv[:4], b"rotten", kv.lease)
+    kv = index.get(key)
+    assert kv is not None
+    index._records.put(kv._replace(value=b"rotten"))
 
 
 def test_members_that_agree() -> None:
@@ -122,25 +122,26 @@ def test_compactions_drop_what_audits_held_back() -> None:
         assert cluster.driver(lane).store.usage.versions == 60
 
 
-def keeper(proposed: list[AlarmSwitch], alarms: AlarmTable, room: int) -> AlarmKeeper:
-    return AlarmKeeper(11, (11, 12, 13), alarms, proposed.append, lambda cost: cost <= room, 1000)
+def keeper(proposed: list[AlarmSwitch], raised: set[Alarm], room: int) -> AlarmKeeper:
+    return AlarmKeeper(
+        11, (11, 12, 13), lambda: raised, proposed.append, lambda cost: cost <= room, 1000
+    )
 
 
 def test_alarms_for_the_members_that_differ() -> None:
     proposed: list[AlarmSwitch] = []
-    keeper(proposed, AlarmTable(), 0).differ((1, 2))
-    keeper(proposed, AlarmTable(), 0).differ(())
+    keeper(proposed, set(), 0).differ((1, 2))
+    keeper(proposed, set(), 0).differ(())
     raised = [Alarm(member, AlarmKind.CORRUPT) for member in (12, 13, 0)]
     assert proposed == [AlarmSwitch(alarm, True) for alarm in raised]
 
 
 def test_only_the_own_alarm_is_taken_back_and_only_with_room() -> None:
     own, others = Alarm(11, AlarmKind.NOSPACE), Alarm(12, AlarmKind.NOSPACE)
-    alarms = AlarmTable()
-    alarms.switch(AlarmSwitch(others, True))
+    alarms = {others}
     proposed: list[AlarmSwitch] = []
     keeper(proposed, alarms, 1000).tick(5.0)
-    alarms.switch(AlarmSwitch(own, True))
+    alarms.add(own)
     keeper(proposed, alarms, 199).tick(5.0)
     assert proposed == []
     keeper(proposed, alarms, 200).tick(5.0)
