@@ -3,8 +3,8 @@
 The member that tools take for the leader (the first that answers) names a revision every so often;
 each hashes all it keeps of it (racos.mvcc.fingerprint), a few keys per tick, and says what came
 out. Members outside a majority that agrees are named; where no majority agrees, nobody is, which
-accuses the cluster as a whole. A member that is not there yet, or has compacted beyond it, says
-nothing; it will be asked again.
+accuses the cluster as a whole. A member that is not there yet, or has compacted beyond it, has
+no say; it will be asked again.
 """
 
 from __future__ import annotations
@@ -112,12 +112,16 @@ class Auditor:
             self._drop(peer)
             self._jobs[peer] = _Job(message, peer, now)
         elif self._audit is not None and message.number == self._audit.wanted.number:
-            self._audit.said[peer] = message.hash
+            if message.known:
+                self._audit.said[peer] = message.hash
+            else:
+                self._audit.asked &= ~(1 << peer)
 
     def tick(self, now: float, live: int, connected: int) -> None:
         """`live` is the bit set of lanes that answer, this one among them."""
         every = self._settings.every
         if self._audit is not None:
+            self._audit.asked &= connected | 1 << self._me  # who was away lost the question
             self._maybe_conclude(self._audit, now)
         elif every and now - self._ended_at >= every:
             if live & -live == 1 << self._me:
@@ -144,6 +148,7 @@ class Auditor:
         """One step of the oldest question that can be worked on."""
         for lane, job in list(self._jobs.items()):
             if now - job.asked_at >= self._settings.deadline or not self._maybe_open(job):
+                self._give_up(job, now)
                 self._drop(lane)
             elif job.work is not None:
                 if job.work.step(self._settings.keys_per_tick):
@@ -170,14 +175,21 @@ class Auditor:
         elif self._audit is not None:
             self._audit.said[self._me] = value
 
+    def _give_up(self, job: _Job, now: float) -> None:
+        if job.peer is not None:
+            self._send(job.peer, HashReply(job.wanted.number, 0, known=False))
+        else:
+            self._audit = None
+            self._ended_at = now
+
     def _drop(self, lane: int) -> None:
         job = self._jobs.pop(lane, None)
         if job is not None and job.view is not None:
             job.view.close()
 
     def _maybe_conclude(self, audit: _Audit, now: float) -> None:
-        complete = len(audit.said) == audit.asked.bit_count()
-        if not complete and now - audit.begun < self._settings.deadline:
+        waits = any(lane not in audit.said for lane in bits(audit.asked))
+        if waits and now - audit.begun < self._settings.deadline:
             return
         self._audit = None
         self._ended_at = now

@@ -66,6 +66,7 @@ class HashRequest(NamedTuple):
 class HashReply(NamedTuple):
     number: int
     hash: int  # u32
+    known: bool = True  # False: it cannot be told here any more
 
 
 NodeMessage: TypeAlias = (
@@ -288,4 +289,4 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
     for asked in frame.hash_requests:
         yield HashRequest(asked.number, asked.revision, asked.compact_revision)
     for said in frame.hash_replies:
-        yield HashReply(said.number, said.hash)
+        yield HashReply(said.number, said.hash, said.known)

@@ -194,9 +194,11 @@ class HashRequest(_message.Message):
     def __init__(self, number: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
 
 class HashReply(_message.Message):
-    __slots__ = ("number", "hash")
+    __slots__ = ("number", "hash", "known")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
     number: int
     hash: int
-    def __init__(self, number: _Optional[int] = ..., hash: _Optional[int] = ...) -> None: ...
+    known: bool
+    def __init__(self, number: _Optional[int] = ..., hash: _Optional[int] = ..., known: _Optional[bool] = ...) -> None: ...

@@ -93,14 +93,36 @@ def test_with_the_first_member_gone_the_next_one_asks() -> None:
     assert cluster.found[0] == (1, ()), "two of three that differ are no majority"
 
 
-def test_a_member_that_has_compacted_further_says_nothing() -> None:
+def test_a_member_that_dies_in_the_middle_is_not_waited_for() -> None:
     cluster = filled()
     cluster.run(3.0, lambda: cluster.driver(0).auditor._audit is not None)
-    cluster.do(0, Compact(90))
+    cluster.crash(2)
+    before = cluster.audits()[0]
+    cluster.run(4.0)
+    assert cluster.audits()[0] >= before + 2
+    cluster.start(2)
+    cluster.run(4.0)
+    assert cluster.audits()[0] >= before + 4
+    assert cluster.found == []
+
+
+def test_a_member_that_has_compacted_further_has_no_say() -> None:
+    cluster = filled()
+    cluster.run(3.0, lambda: cluster.driver(0).auditor._audit is not None)
+    for lane in (1, 2):  # the question comes late: they are beyond the revision by then
+        cluster.driver(lane).auditor._drop(0)
+    outcome = cluster.submit(0, Compact(90))
+    cluster.run(0.5, outcome.done)
+    asked = cluster.driver(0).auditor._audit
+    assert asked is not None
+    for lane in (1, 2):
+        cluster.driver(lane).auditor.on_message(0, asked.wanted, cluster.now)
+    cluster.run(0.2)
+    assert asked.asked == 0b001
     before = cluster.audits()[0]
     cluster.run(4.0)
     assert cluster.found == []
-    assert cluster.audits()[0] >= before
+    assert cluster.audits()[0] >= before + 2
 
 
 def test_no_audit_under_the_alarm() -> None:
