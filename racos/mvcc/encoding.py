@@ -6,7 +6,7 @@ One byte says what an entry is. Integers in keys are big-endian: the shelf's ord
     v key 00 01 revision number  a superseded version, or a tombstone
     r revision                   which keys changed, from that revision up to the next such entry
     l lease                      a lease;  x lease key: that the key is attached to it
-    m                            the store's counters;  u how much the versions are
+    m                            the store's counters
     z member kind                an alarm
 
 In a `v` key every 00 of the key is written 00 ff: versions sort by key, then age, whatever bytes
@@ -27,7 +27,6 @@ CHANGES: Final = b"r"
 LEASES: Final = b"l"
 ATTACHED: Final = b"x"
 COUNTERS: Final = b"m"
-USAGE: Final = b"u"
 ALARMS: Final = b"z"
 
 FINAL_NUMBER: Final = 0xFFFFFFFF  # of the version with which a key left its revision
@@ -46,7 +45,7 @@ _CHANGE = Struct("<BI")  # is_delete, length of key
 _LEASE_KEY = Struct(">q")
 _LEASE = Struct("<qQQ")
 _ALARM_KEY = Struct(">QQ")  # member, kind
-_COUNTERS = Struct("<qqqQQ")
+_COUNTERS = Struct("<qqqQQQQQ")
 
 
 class Counters(NamedTuple):
@@ -57,6 +56,9 @@ class Counters(NamedTuple):
     compacted: int
     renewals: int
     granted: int
+    versions: int  # see mvcc.usage, as are the next ones
+    inline_bytes: int
+    coded_bytes: int
 
 
 class LeaseRecord(NamedTuple):

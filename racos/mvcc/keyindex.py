@@ -74,9 +74,13 @@ class KeyIndex:
     def put(self, kv: KeyValue, previous: KeyValue | None) -> None:
         """Make `kv` its key's present version; `previous` is the one before, None if not live."""
         self._count(kv.mod_revision)
-        self.usage.add(kv)
-        if isinstance(kv.value, CodedValue):
-            self.referred(kv.value, 1)
+        value, usage = kv.value, self.usage
+        if isinstance(value, CodedValue):
+            self.referred(value, 1)
+            usage.add(kv)
+        else:  # what `add` does: this is the hot path
+            usage.versions += 1
+            usage.inline_bytes += len(kv.key) + len(value)
         if previous is None:
             self._records.put(kv)
             self.order.add(kv.key)

@@ -42,7 +42,7 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.compaction import Compactor
 from racos.mvcc.digest import StateDigest
-from racos.mvcc.encoding import COUNTERS, USAGE, Counters, decode_counters, encode_counters
+from racos.mvcc.encoding import COUNTERS, Counters, decode_counters, encode_counters
 from racos.mvcc.errors import Compacted, FutureRevision, LeaseExists, LeaseNotFound
 from racos.mvcc.history import FIRST_WRITE, RECENT_BYTES, Entry, History
 from racos.mvcc.keyindex import KeyIndex, Referred
@@ -65,7 +65,7 @@ from racos.mvcc.view import View
 from racos.mvcc.writes import check_lease, check_previous, write_put
 
 _NOTHING_LOADED: Mapping[CodedValue, bytes] = MappingProxyType({})
-_FRESH = Counters(revision=1, compact_revision=-1, compacted=-1, renewals=0, granted=0)
+_FRESH = Counters(1, -1, -1, 0, 0, 0, 0, 0)
 
 
 def _nobody(_value: CodedValue, _change: int) -> None:
@@ -84,7 +84,6 @@ class Store:
         "_compactor",
         "_history",
         "_index",
-        "_saved_usage",
         "_views",
         "_written",
         "alarms",
@@ -108,8 +107,8 @@ class Store:
         self.revision = counters.revision  # of the newest write; 1 when there was none
         # Lowest readable revision; -1 before the first compaction.
         self.compact_revision = counters.compact_revision
-        self._saved_usage = shelf.get(USAGE)
-        self._index = KeyIndex(shelf, referred, cache_bytes, Usage(self._saved_usage))
+        usage = Usage(counters.versions, counters.inline_bytes, counters.coded_bytes)
+        self._index = KeyIndex(shelf, referred, cache_bytes, usage)
         self._history = History(shelf, self._index, self.revision, recent_bytes)
         # Read by everyone, written only here.
         self.leases = LeaseTable(shelf, counters.granted, counters.renewals)
@@ -191,19 +190,19 @@ class Store:
     def commit(self, sequence: int = 0) -> None:
         """Make all that was applied one step of the shelf, which rests on a record of the log."""
         self._history.save()
-        leases = self.leases
-        counters = self._written._replace(
-            revision=self.revision,
-            compact_revision=self.compact_revision,
-            renewals=leases.renewals,
-            granted=leases.granted,
+        leases, usage = self.leases, self._index.usage
+        counters = Counters(
+            self.revision,
+            self.compact_revision,
+            self._written.compacted,
+            leases.renewals,
+            leases.granted,
+            usage.versions,
+            usage.inline_bytes,
+            usage.coded_bytes,
         )
         if counters != self._written:
             self._write(counters)
-        usage = self._index.usage.encode()
-        if usage != self._saved_usage:
-            self._saved_usage = usage
-            self.shelf.put(USAGE, usage)
         self.shelf.commit(sequence)
 
     def compact_some(self, versions_max: int) -> bool:

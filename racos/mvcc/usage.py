@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from struct import Struct
-
 from racos.mvcc.command import KeyValue
-
-_USAGE = Struct("<qqq")
 
 
 class Usage:
@@ -14,15 +10,10 @@ class Usage:
 
     __slots__ = ("coded_bytes", "inline_bytes", "versions")
 
-    def __init__(self, data: bytes | None = None) -> None:
-        """`data` is what `encode` gave; None for a store without a version."""
-        found = (0, 0, 0) if data is None else _USAGE.unpack(data)
-        self.versions: int = found[0]
-        self.inline_bytes: int = found[1]  # of keys, and of values that are not coded
-        self.coded_bytes: int = found[2]  # of values that are, each whole
-
-    def encode(self) -> bytes:
-        return _USAGE.pack(self.versions, self.inline_bytes, self.coded_bytes)
+    def __init__(self, versions: int = 0, inline_bytes: int = 0, coded_bytes: int = 0) -> None:
+        self.versions = versions
+        self.inline_bytes = inline_bytes  # of keys, and of values that are not coded
+        self.coded_bytes = coded_bytes  # of values that are, each whole
 
     def add(self, kv: KeyValue) -> None:
         value = kv.value
