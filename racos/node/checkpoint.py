@@ -17,13 +17,19 @@ from racos.storage.log import Log, LogError
 
 APPLIED: Final = b"a"  # key of the applied position
 
-FLUSH_INDEX_BYTES = 16 << 20
-FLUSH_LOG_BYTES = 64 << 20
-FLUSH_SECONDS = 30.0
 COMPACT_VERSIONS = 64  # looked at in one tick
 LOAD_KEYS = 2000  # in one tick, after a start
 
 _APPLIED = Struct("<QQ")  # position, log sequence
+
+
+class Flushes(NamedTuple):
+    """When the index is flushed: what it, or the log, took since the last time, or how long ago
+    that was. A start replays the log from there."""
+
+    index_bytes: int = 16 << 20
+    log_bytes: int = 64 << 20
+    seconds: float = 30.0
 
 
 class Applied(NamedTuple):
@@ -45,9 +51,19 @@ def read_applied(shelf: Readable) -> Applied:
 
 
 class Checkpoint:
-    __slots__ = ("_flushed_at", "_flushed_log", "_log", "_shelf", "_store", "found", "position")
+    __slots__ = (
+        "_flushed_at",
+        "_flushed_log",
+        "_flushes",
+        "_log",
+        "_shelf",
+        "_store",
+        "found",
+        "position",
+    )
 
-    def __init__(self, shelf: Shelf, store: Store, log: Log, now: float) -> None:
+    def __init__(self, shelf: Shelf, store: Store, log: Log, flushes: Flushes, now: float) -> None:
+        self._flushes = flushes
         self._shelf = shelf
         self._store = store
         self._log = log
@@ -90,9 +106,9 @@ class Checkpoint:
             return
         written = self._log.statistics().written_bytes
         if (
-            shelf.unflushed_bytes >= FLUSH_INDEX_BYTES
-            or written - self._flushed_log >= FLUSH_LOG_BYTES
-            or now - self._flushed_at >= FLUSH_SECONDS
+            shelf.unflushed_bytes >= self._flushes.index_bytes
+            or written - self._flushed_log >= self._flushes.log_bytes
+            or now - self._flushed_at >= self._flushes.seconds
         ):
             self._flushed_at = now
             self._flushed_log = written

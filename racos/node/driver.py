@@ -26,7 +26,7 @@ from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.auditor import Auditing, Auditor
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
-from racos.node.checkpoint import Checkpoint
+from racos.node.checkpoint import Checkpoint, Flushes
 from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.library import Library
@@ -61,6 +61,7 @@ class Options(NamedTuple):
     limits: Limits = Limits()
     healing: Healing = Healing()
     auditing: Auditing = Auditing()
+    flushes: Flushes = Flushes()
 
 
 class Driver:
@@ -116,7 +117,7 @@ class Driver:
         )
         shelf = MemoryShelf() if shelf is None else shelf
         self.applier = Applier(Store(shelf), self.load, applied)
-        self.checkpoint = Checkpoint(shelf, self.store, log, clock())
+        self.checkpoint = Checkpoint(shelf, self.store, log, options.flushes, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
@@ -447,8 +448,7 @@ class Driver:
         *,
         background: bool = False,
     ) -> None:
-        """The bytes of coded values, from wherever they can be had."""
-        # A replay may need values, too; nobody is connected then, and there is no replica yet.
+        """The bytes of coded values, from wherever they can be had; from here during a replay."""
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
         self.values.load_all(values, done, absent, background=background)
 

@@ -14,6 +14,7 @@ from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
+from racos.node.checkpoint import Flushes
 from racos.node.driver import Driver
 from racos.node.driver import Options as NodeOptions
 from racos.node.wire import Hello
@@ -151,7 +152,10 @@ class Machine:
             Flusher(self._start_batch),
             self.clock,
             options=NodeOptions(
-                options.inline_limit, 1 << 18, Limits(request_seconds=options.request_seconds)
+                options.inline_limit,
+                1 << 18,
+                Limits(request_seconds=options.request_seconds),
+                flushes=Flushes(seconds=options.flush_seconds),
             ),
             hello=Hello(f"n{self.lane}", ()),
             shelf=self.shelf,

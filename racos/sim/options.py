@@ -64,6 +64,7 @@ class Options:
     rounds_max: int = 64  # W
     suspect_after: float = 0.25
     request_seconds: float = 1.5
+    flush_seconds: float = 30.0  # from one flush of the index to the next
     live_within: float = 12.0  # after the heal everything must be settled in this time
 
     def on(self, fault: str) -> bool:
@@ -136,8 +137,10 @@ def draw(seed: int) -> Options:
 def _paced(options: Options) -> Options:
     """How busy the machines are: how much gathers before a turn, and how late timers come."""
     source = random.Random(f"pace {options.seed}")
+    flushing = random.Random(f"index {options.seed}").choice((0.02, 0.3, 30.0))
     return replace(
         options,
+        flush_seconds=flushing,
         turn=source.choice((0.0001, 0.0005, 0.002)),
         timer=source.choice((0.01, 0.02)),
     )
