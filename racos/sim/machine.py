@@ -13,9 +13,11 @@ from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
+from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
+from racos.node.checkpoint import Flushes
 from racos.node.driver import Driver
-from racos.node.driver import Options as NodeOptions
+from racos.node.ports import Options as NodeOptions
 from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
@@ -63,8 +65,8 @@ class TappedLog(Log):
     lane: int
     observer: Observer
 
-    def replay(self) -> Iterator[Replayed]:
-        for entry in super().replay():
+    def replay(self, start: int = 1) -> Iterator[Replayed]:
+        for entry in super().replay(start):
             self.observer.replayed(self.lane, entry)
             yield entry
         self.observer.replay_ended(self.lane, self.durable_sequence)
@@ -102,10 +104,12 @@ class Machine:
         self.is_rotten = False  # bits of what was synced have flipped
         self.has_refused = False  # to start, because of that
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
+        self.shelf = MemoryShelf()  # the index: what a crash leaves of it is some prefix
         self.clock = Clock(events, 1000.0 * lane)
         self._events = events
         self._observer = observer
         self._source = random.Random(f"machine {lane} {options.seed}")
+        self._losses = random.Random(f"shelf {lane} {options.seed}")
         self._codec = Codec(quorum.data, quorum.total)
         self._transitions: Counter[str] = Counter()  # of lives that have ended
         self._batch: Batch | None = None
@@ -158,9 +162,13 @@ class Machine:
             Flusher(self._start_batch),
             self.clock,
             options=NodeOptions(
-                options.inline_limit, 1 << 18, Limits(request_seconds=options.request_seconds)
+                options.inline_limit,
+                1 << 18,
+                Limits(request_seconds=options.request_seconds),
+                flushes=Flushes(seconds=options.flush_seconds),
             ),
             hello=Hello(f"n{self.lane}", ()),
+            shelf=self.shelf,
             applied=lambda first, last: self._observer.applied(self.lane, first, last),
             report=self.reports.append,
         )
@@ -231,6 +239,7 @@ class Machine:
         self._batch = None
         self._scheduled = False
         self.sync_fails = False
+        self.shelf.crash(lambda most: self._losses.randint(0, most))
         if power:
             self.disk.power_off()
             self.clock.jump(self._source.uniform(0.0, 5000.0))

@@ -68,6 +68,7 @@ class Options:
     suspect_after: float = 0.25
     lane_off_after: float = 5.0  # longer than most runs: no lane is switched off
     request_seconds: float = 1.5
+    flush_seconds: float = 30.0  # from one flush of the index to the next
     live_within: float = 12.0  # after the heal everything must be settled in this time
 
     def on(self, fault: str) -> bool:
@@ -147,9 +148,11 @@ def _timed(options: Options) -> Options:
     were before these came."""
     source = random.Random(f"pace {options.seed}")
     rot = ("rot",) if source.random() < 0.2 else ()
+    flushing = random.Random(f"index {options.seed}").choice((0.02, 0.3, 30.0))
     return replace(
         options,
         faults=options.faults + rot,
+        flush_seconds=flushing,
         turn=source.choice((0.0001, 0.0005, 0.002)),
         timer=source.choice((0.01, 0.02)),
         holders=source.choice((0, 0, 2, 4)),
