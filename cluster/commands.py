@@ -22,6 +22,7 @@ from racos import __version__
 
 _WATCH_PAUSE = 0.5  # seconds between looks at the nodes of a foreground cluster
 _DISK_UNIT = 1024 * 1024
+_STATUS_COLUMNS = 110  # narrower, addresses would be cut
 
 app = typer.Typer(
     help="Racos: a leaderless, erasure-coded key-value store that speaks etcd's API.",
@@ -146,8 +147,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             "-" if missing is None else f"{missing:.0f}",
             f"{_disk_bytes(cluster.data_path(node.name)) / _DISK_UNIT:.1f}",
         )
-    console = Console()
-    console.print(table, width=max(console.width, 100))
+    Console(width=max(Console().width, _STATUS_COLUMNS)).print(table)
     print(_endpoints_line(cluster))
 
 

@@ -70,7 +70,7 @@ def test_links_far_beyond_reach_are_not_gathered() -> None:
 def test_a_link_over_many_rounds_and_one_over_few_reach_the_same_slots() -> None:
     for upto in (3, 10_000):
         window = Window(3, rounds_max=4)
-        slots = [window.open(window.position(round_, lane), 0.0) for round_, lane in SOME]
+        slots = [window.open(window.position(round_, lane)) for round_, lane in SOME]
         window.link(1, 0, upto)
         assert [slot.decided for slot in slots] == [None, None, 0, 0, None]
 
