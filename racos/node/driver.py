@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from racos.core.config import Change
+from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -25,6 +25,7 @@ from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
+from racos.node.auditor import Auditor
 from racos.node.batcher import Batcher, Proposal, Reply
 from racos.node.checkpoint import Checkpoint
 from racos.node.healer import Healer
@@ -59,6 +60,7 @@ class Driver:
         shelf: Shelf | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
+        differ: Callable[[tuple[int, ...], str], None] = lambda _lanes, _what: None,
     ) -> None:
         options = options or Options()
         self.quorum = settings.quorum
@@ -93,14 +95,19 @@ class Driver:
             options.healing,
         )
         shelf = MemoryShelf() if shelf is None else shelf
-        self.applier = Applier(Store(shelf), self._load, applied)
+        self.applier = Applier(Store(shelf), self.load, applied)
         self.checkpoint = Checkpoint(shelf, self.store, log, options.flushes, clock())
+        # As the replay goes on; afterwards the replica has them.
+        self._configs = Configs(self.quorum.faults, settings.rounds_max, self.checkpoint.configs)
         self.leases = Leases(
             self.store.leases,
             self.me,
             Ports(self.submit, self.read, clock),
             seed=b"%b/%d/%d" % (settings.secret, self.me, settings.incarnation),
             request_seconds=options.limits.request_seconds,
+        )
+        self.auditor = Auditor(
+            self.me, self.quorum, self.store, self._send_now, differ, options.auditing, clock()
         )
         self._in_flight: dict[int, Proposal] = {}
         self._reads: list[BarrierReply] = []
@@ -153,6 +160,9 @@ class Driver:
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
         if batch.change is not None:
             recovered.changes.append((position, batch.change))
+            # The index has to know it before it moves on: the next start will not look here.
+            self._configs.apply(batch.change, position // self.quorum.total)
+            self.checkpoint.keep_configs(self._configs.known)
             return
         self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:
@@ -180,14 +190,6 @@ class Driver:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
         self._reads.append(read)
 
-    def load(
-        self,
-        values: Sequence[CodedValue],
-        done: Callable[[dict[CodedValue, bytes] | Exception], None],
-    ) -> None:
-        """The bytes of coded values, from wherever they can be had."""
-        self._load(values, done)
-
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
         self.on_messages(sender, wire.decode(header, blobs, self.quorum.total))
@@ -203,6 +205,8 @@ class Driver:
                 self.values.reply(sender, message)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
+            elif isinstance(message, wire.HashRequest | wire.HashReply):
+                self.auditor.on_message(sender, message, self._clock())
             else:
                 self.replica.receive(sender, message)
 
@@ -275,6 +279,7 @@ class Driver:
         self.healer.tick(now, self.replica.peers.whole_everywhere)
         self.checkpoint.tick(now, between_batches=self.applier.between_batches)
         live = self.live(now)
+        self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
@@ -440,14 +445,16 @@ class Driver:
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _load(
+    def load(
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
+        *,
+        background: bool = False,
     ) -> None:
-        # A replay may need values, too; nobody is connected then, and there is no replica yet.
+        """The bytes of coded values, from wherever they can be had; from here during a replay."""
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
-        self.values.load_all(values, done, absent)
+        self.values.load_all(values, done, absent, background=background)
 
     def _rebuild(self, position: int, mask: int) -> None:
         """Fragments this replica should hold of a batch, from those that others hold."""
@@ -465,7 +472,7 @@ class Driver:
             else:
                 self.replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
 
-        rebuild(self._load, self.codec, named, mask, done)
+        rebuild(self.load, self.codec, named, mask, done)
 
     # -- deadlines -------------------------------------------------------------------------------
 
