@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from racos.core.effects import Chunk, Effects
+from racos.core.engine import Engine, History
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
-from racos.core.recovery import Recovered
-from racos.core.replica import Replica, Settings
+from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
@@ -24,9 +24,9 @@ from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.engines import KITS, LANES
 from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
-from racos.node.library import Library
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.values import Values
 from racos.storage.log import Batch, Log
@@ -57,6 +57,7 @@ class Options(NamedTuple):
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
+    engine: str = LANES
 
 
 class Driver:
@@ -89,7 +90,8 @@ class Driver:
         self._report = report
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
-        self.library = Library(log, self.quorum.total)
+        kit = KITS[options.engine]
+        self.library = kit.library(log, self.quorum.total)
         self.values = Values(
             self.me,
             self.quorum,
@@ -126,7 +128,8 @@ class Driver:
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        self.replica = Replica(settings, clock(), self._recover())
+        past = self._recover(kit.history(self.quorum.total))
+        self.replica: Engine = kit.replica(settings, clock(), past)
         self.values.now = clock()
         self.applier.run()
 
@@ -140,15 +143,16 @@ class Driver:
 
     # -- start -----------------------------------------------------------------------------------
 
-    def _recover(self) -> Recovered:
+    def _recover(self, recovered: History) -> History:
         """Replay the log: what was said, and what was applied."""
-        recovered = Recovered(self.quorum.total)
         for entry in self.log.replay():
             record, values = records.decode(entry.kind, entry.header)
             if isinstance(record, PayRecord):
                 position = self.library.add(record, entry.blob_places, values)
                 if self.healer.holdings.knows(position):
                     self.healer.holdings.found_durable(position)
+            elif isinstance(record, AppliedRecord):
+                self.library.note_order(record)
             for position in recovered.add(record):
                 self._replay_batch(position)
         for position, said in recovered.slots.items():
@@ -309,6 +313,7 @@ class Driver:
                 self.library.add(record, appended.blobs, values)
             elif isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
+                self.library.note_order(record)
         self._tokens.append((sequence, effects.token))
         if self._lazy_since is None:
             self._lazy_since = now

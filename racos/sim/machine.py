@@ -149,7 +149,10 @@ class Machine:
             Flusher(self._start_batch),
             self.clock,
             options=NodeOptions(
-                options.inline_limit, 1 << 18, Limits(request_seconds=options.request_seconds)
+                options.inline_limit,
+                1 << 18,
+                Limits(request_seconds=options.request_seconds),
+                engine=options.engine,
             ),
             hello=Hello(f"n{self.lane}", ()),
             applied=lambda first, last: self._observer.applied(self.lane, first, last),

@@ -18,7 +18,9 @@ from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
 from racos.mvcc.command import Command, Range
 from racos.node import batch as batches
+from racos.node.engines import QUEUE
 from racos.sim.checks.agreement import Agreement
+from racos.sim.checks.ballots import QueueAgreement, QueueDurability
 from racos.sim.checks.durability import Durability
 from racos.sim.checks.linear import Linear
 from racos.sim.checks.state import Bounds, Digests
@@ -66,8 +68,9 @@ class World:
         self.events = Events()
         self.trace = Trace(write)
         self.record = Record()
-        self.agreement = Agreement(options.nodes)
-        self.durability = Durability(self.quorum)
+        queue = options.engine == QUEUE
+        self.agreement = (QueueAgreement if queue else Agreement)(options.nodes)
+        self.durability = (QueueDurability if queue else Durability)(self.quorum)
         self.digests = Digests()
         self.bounds = Bounds()
         self.outcomes = Outcomes(options.seed)

@@ -40,6 +40,7 @@ class Shelf:
     def __init__(self) -> None:
         self.said: dict[tuple[int, int], int] = {}  # (position, phase) -> state
         self.voted: dict[tuple[int, int], int] = {}
+        self.coded: set[int] = set()  # positions whose batches have coded values (queue engine)
         self.held: dict[int, int] = {}  # position -> fragments; the descriptor if it is there
         self.prints: dict[int, Print] = {}  # by log sequence; not all are durable
         self.durable = 0  # log sequence

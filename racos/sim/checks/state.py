@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from racos.core.replica import Replica
 from racos.mvcc.store import Store
 from racos.node.driver import Driver
+from racos.queue.replica import QueueReplica
 from racos.sim.violation import Violation
 
 _LOG_QUEUE_SLACK_BYTES = 16 << 20  # proposals stop at the limit; promises still come on top
@@ -45,7 +47,12 @@ class Bounds:
         limits = driver.batcher.limits
         window_max = (9 * settings.rounds_max + 64) * total
         self._check(lane, "open slots", len(replica.window.slots), window_max)
-        self._check(lane, "early batches", len(replica._early), total * settings.rounds_max)
+        if isinstance(replica, Replica):
+            self._check(lane, "early batches", len(replica._early), total * settings.rounds_max)
+            links = max(len(known.links) for known in replica.window.lanes)
+            self._check(lane, "chain links", links, 1000)
+        elif isinstance(replica, QueueReplica):
+            self._check(lane, "slots ahead", len(replica.agreement.open), settings.rounds_max + 1)
         in_flight = len(driver._in_flight) + len(driver.batcher._ready)
         self._check(lane, "batches in flight", in_flight, limits.in_flight)
         self._check(lane, "waiting commands", len(driver.batcher), limits.waiting_commands)
@@ -54,9 +61,6 @@ class Bounds:
         queued = driver.log.queued_bytes
         self._check(lane, "log queue bytes", queued, (64 << 20) + _LOG_QUEUE_SLACK_BYTES)
         self._check(lane, "unsynced tokens", len(driver._tokens), 20_000)
-        self._check(
-            lane, "chain links", max(map(len, (x.links for x in replica.window.lanes))), 1000
-        )
 
     def _check(self, lane: int, what: str, size: int, limit: int) -> None:
         if size > self.highest.get(what, -1):

@@ -1,0 +1,83 @@
+"""The engines a node can run on: lanes, and the published queue for comparison."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from typing import NamedTuple
+
+from racos.core.effects import Chunk
+from racos.core.engine import Engine, History
+from racos.core.messages import AppliedRecord, Payload
+from racos.core.recovery import Recovered
+from racos.core.replica import Replica, Settings
+from racos.node.library import CHUNK_BATCHES_MAX, CHUNK_BYTES_MAX, Library
+from racos.queue.recovery import Recovered as QueueRecovered
+from racos.queue.replica import QueueReplica
+from racos.storage.log import Log
+
+LANES = "lanes"
+QUEUE = "queue"
+ENGINES = (LANES, QUEUE)
+
+
+class QueueLibrary(Library):
+    """Here a batch's position is its name, and which slot it took is told when it is applied."""
+
+    __slots__ = ("_highest", "_slots")
+
+    def __init__(self, log: Log, total: int) -> None:
+        super().__init__(log, total)
+        self._slots: list[int] = []  # of `_applied`, which is in their order
+        self._highest = -1
+
+    def note_order(self, record: AppliedRecord) -> None:
+        self._slots.extend(record.ones)
+
+    def note_applied(self, position: int) -> None:
+        super().note_applied(position)
+        self._highest = max(self._highest, position)
+
+    def chunk(self, start: int, frontier: int) -> Chunk:
+        batches: list[tuple[int, Payload]] = []
+        names: list[int] = []
+        size = 0
+        for at in range(bisect_left(self._slots, start), len(self._applied)):
+            if size >= CHUNK_BYTES_MAX or len(batches) == CHUNK_BATCHES_MAX:
+                return Chunk(start, self._slots[at], tuple(batches), frontier, tuple(names))
+            payload = self.payload(self._applied[at])
+            batches.append((self._slots[at], payload))
+            names.append(self._applied[at])
+            size += len(payload.descriptor)
+        return Chunk(start, frontier, tuple(batches), frontier, tuple(names))
+
+    @property
+    def last_applied(self) -> int:
+        """No name above it is applied; some below may not be, and are taken for it harmlessly."""
+        return self._highest
+
+
+class Kit(NamedTuple):
+    """What a driver makes its parts with."""
+
+    library: Callable[[Log, int], Library]
+    history: Callable[[int], History]
+    replica: Callable[[Settings, float, History], Engine]
+
+
+def _lanes(settings: Settings, now: float, past: History) -> Engine:
+    assert isinstance(past, Recovered)
+    return Replica(settings, now, past)
+
+
+def _queue(settings: Settings, now: float, past: History) -> Engine:
+    assert isinstance(past, QueueRecovered)
+    return QueueReplica(settings, now, past)
+
+
+KITS = {LANES: Kit(Library, Recovered, _lanes), QUEUE: Kit(QueueLibrary, QueueRecovered, _queue)}
+
+
+def data_fragments_max(engine: str, nodes: int, faults: int) -> int:
+    """The largest k: the queue engine never widens, so it needs n >= 2f + k, as published."""
+    return nodes - faults if engine == LANES else nodes - 2 * faults
