@@ -5,6 +5,8 @@ As published there is one pipe: a replica speaks only in the lowest slot it has 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from racos.core.ballots import NONE, PROPOSAL, Ballot, is_state, phase_of
 from racos.core.coin import coin
 from racos.core.outbox import Outbox
@@ -25,15 +27,20 @@ from racos.queue.slot import (
 
 GRACE_SECONDS = 0.02  # for a batch under way, before "nothing" is proposed (correction D4)
 REST_SECONDS = 0.05  # for the remaining proposals once n-f are there
+RETRY_SECONDS = 0.02  # between slots begun for what failed often; doubles
+RETRY_SECONDS_MAX = 0.25
 
 
 class Agreement:
     __slots__ = (
+        "_last",
         "_me",
+        "_nulls",
         "_outbox",
         "_peers",
         "_pool",
         "_quorum",
+        "_retry_at",
         "_secret",
         "frontier",
         "highest_one",
@@ -56,6 +63,9 @@ class Agreement:
         self.frontier = 0  # every slot below is decided and handed out for applying
         self.highest_slot = -1  # highest one seen in use
         self.highest_one = -1  # highest one said or known to be 1: the read barrier's answer
+        self._nulls = 0  # null slots in a row
+        self._retry_at = 0.0
+        self._last: Mapping[int, int] = {}  # proposals of the last slot, if that became null
         self.open: dict[int, Slot] = {}  # at or above the frontier
         self.statistics = {"voted_one": 0, "voted_zero": 0, "phases": 0}
 
@@ -75,8 +85,8 @@ class Agreement:
         """Say what may be said at the frontier; its decision (a name or NONE) if there is one."""
         slot = self.open.get(self.frontier)
         if slot is None:
-            if self.frontier > self.highest_slot and self._pool.head() == NONE:
-                return None  # nothing to agree on
+            if self.frontier > self.highest_slot and not self._worth_a_slot():
+                return None
             slot = self.slot(self.frontier)
         if slot.decided is None:
             slot.decided = decision(slot, self._quorum)
@@ -93,19 +103,25 @@ class Agreement:
     def passed(self) -> Slot:
         """Step over the slot at the frontier, which is decided."""
         slot = self.open.pop(self.frontier)
+        self._nulls = self._nulls + 1 if slot.decided == NONE else 0
+        self._retry_at = self.now + min(
+            RETRY_SECONDS * 2 ** min(self._nulls, 10), RETRY_SECONDS_MAX
+        )
+        self._last = {}
         if slot.decided == NONE:
-            self._count_try(slot)
+            self._last = slot.proposed()
+            self._pool.count_tries(self._last)
         else:
             self.highest_one = max(self.highest_one, slot.number)
         self.highest_slot = max(self.highest_slot, self.frontier)
         self.frontier += 1
         return slot
 
-    def _count_try(self, slot: Slot) -> None:
-        mine = slot.at(PROPOSAL).get(self._me)
-        batch = self._pool.batches.get(mine.name) if mine is not None else None
-        if batch is not None:
-            batch.tries += 1
+    def _worth_a_slot(self) -> bool:
+        """Whether to begin a slot that nobody has begun: at once for a batch with prospects, now
+        and then for what may be an orphan."""
+        name = self._pool.head(self._last, self.frontier)
+        return name != NONE and (self._pool.is_hopeful(name) or self.now >= self._retry_at)
 
     def _speak(self, slot: Slot) -> None:
         """This replica's next word, if its last one is durable and enough of the others came."""
@@ -127,7 +143,7 @@ class Agreement:
         return next_state(slot, self._quorum, said, coin(self._secret, slot.number, phase_of(said)))
 
     def _maybe_propose(self, slot: Slot) -> None:
-        name = self._pool.head()
+        name = self._pool.head(self._last, self.frontier)
         if name == NONE:
             if slot.idle_since is None:
                 slot.idle_since = self.now

@@ -1,17 +1,20 @@
 """The queue: batches that are known and not applied, and which of them to propose next.
 
-Published: the oldest name that is held. Here the oldest that has not failed too often (correction
-D5), among those of which this replica's own fragment is written down (correction D1).
+Published: the oldest. Here the oldest, too, among those of which this replica's own fragment is
+written down (correction D1); but after a null slot the one that most replicas proposed there, and
+those that failed often last, by lot (correction D5).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 
 from racos.core.ballots import NONE
 from racos.core.messages import Payload
 
 HORIZON_STAMPS = 1024  # a name that the order has left this far behind is dead, on all replicas
-TRIES = 4  # null slots after which a name falls behind those that failed less
-TRIES_MAX = 16  # null slots after which it is not proposed until something changes
+TRIES_MAX = 4  # null slots after which a batch may be an orphan that cannot be rebuilt
 BATCHES_PER_LANE_MAX = 64
 
 
@@ -74,18 +77,18 @@ class Batch:
         self.recorded = False  # in this replica's log, or queued for it
         self.stored = 0  # bit set of fragments likewise
         self.rebuilding = False  # the own fragment is asked of the node
-        self.tries = 0  # null slots in which this replica proposed it
+        self.tries = 0  # null slots in which it was proposed, TRIES_MAX at most
         self.backers = 0  # bit set of the others that proposed it
 
-    def may_be_proposed(self, me: int) -> bool:
-        held = not self.payload.coded or bool(self.stored >> me & 1)
-        return self.recorded and held and self.tries < TRIES_MAX
+    def is_held(self, me: int) -> bool:
+        """Whether this replica may vouch for it: the log has the descriptor and its fragment."""
+        return self.recorded and (not self.payload.coded or bool(self.stored >> me & 1))
 
     def back(self, peer: int) -> None:
         """Another replica turns out to hold it: worth trying again."""
         if not self.backers >> peer & 1:
             self.backers |= 1 << peer
-            self.tries = min(self.tries, TRIES)
+            self.tries = 0
 
 
 class Pool:
@@ -115,12 +118,33 @@ class Pool:
             batch = self.batches[name] = Batch(name, self._total, payload)
         return batch
 
-    def head(self) -> int:
-        """What to propose now, NONE if nothing."""
-        ready = [each for each in self.batches.values() if each.may_be_proposed(self._me)]
-        if not ready:
-            return NONE
-        return min(ready, key=lambda each: (each.tries // TRIES, each.name)).name
+    def head(self, last: Mapping[int, int], slot: int) -> int:
+        """What to propose in this slot, NONE if nothing.
+
+        `last`: how often each name was proposed in the slot before, if that became null: whoever
+        heard alike then proposes alike now. Those that failed often are drawn by lot, the same on
+        all replicas: however orphans and what all hold are spread, sometimes all draw alike.
+        """
+
+        def rank(batch: Batch) -> tuple[bool, int, int]:
+            if batch.tries == TRIES_MAX:
+                return True, lot(slot, batch.name), batch.name
+            return False, -last.get(batch.name, 0), batch.name
+
+        ready = [batch for batch in self.batches.values() if batch.is_held(self._me)]
+        return min(ready, key=rank).name if ready else NONE
+
+    def is_hopeful(self, name: int) -> bool:
+        """Whether a slot for it is likely to succeed."""
+        batch = self.batches.get(name)
+        return batch is not None and batch.tries < TRIES_MAX
+
+    def count_tries(self, names: Iterable[int]) -> None:
+        """These were proposed in a slot that became null."""
+        for name in names:
+            batch = self.batches.get(name)
+            if batch is not None:
+                batch.tries = min(batch.tries + 1, TRIES_MAX)
 
     def settle(self, name: int) -> None:
         """It is applied."""
@@ -133,6 +157,12 @@ class Pool:
         for batch in dead:
             del self.batches[batch.name]
         return dead
+
+
+def lot(slot: int, name: int) -> int:
+    """A random order of names, another one for each slot, and equal on all replicas."""
+    text = b"%d %d" % (slot, name)
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
 
 
 class Stamps:

@@ -46,9 +46,13 @@ class Slot:
     def hear(self, sender: int, ballot: Ballot) -> None:
         self.at(ballot.step).setdefault(sender, ballot)
 
+    def proposed(self) -> Counter[int]:
+        """How often each name was proposed."""
+        return Counter(ballot.name for ballot in self.at(PROPOSAL).values() if ballot.value)
+
     def best(self) -> tuple[int, int]:
         """The name proposed most often (of equals the oldest), and how often; NONE, 0 if none."""
-        counts = Counter(ballot.name for ballot in self.at(PROPOSAL).values() if ballot.value)
+        counts = self.proposed()
         if not counts:
             return NONE, 0
         name = min(counts, key=lambda each: (-counts[each], each))
