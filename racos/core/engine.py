@@ -8,7 +8,7 @@ AppliedRecord and a Chunk say which batch is in which slot.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import Message, Payload, Record
@@ -16,6 +16,15 @@ from racos.core.peers import Peers
 from racos.core.quorum import Quorum
 from racos.core.reads import Barrier
 from racos.core.replica import Settings
+
+LANES: Final = "lanes"  # docs/protocol.md
+QUEUE: Final = "queue"  # the published algorithm, for comparison: docs/queue-engine.md
+ENGINES: Final = (LANES, QUEUE)
+
+
+def data_fragments_max(engine: str, nodes: int, faults: int) -> int:
+    """The largest k: the queue engine never widens, so it needs n >= 2f + k, as published."""
+    return nodes - faults if engine == LANES else nodes - 2 * faults
 
 
 class OpenBatch(Protocol):

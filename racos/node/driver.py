@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from racos.core.effects import Chunk, Effects
-from racos.core.engine import Engine, History
+from racos.core.engine import LANES, Engine, History
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
@@ -24,7 +24,7 @@ from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
-from racos.node.engines import KITS, LANES
+from racos.node.engines import KITS
 from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.rebuild import Fragments, rebuild

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from racos.core.effects import Chunk
-from racos.core.engine import Engine, History
+from racos.core.engine import LANES, QUEUE, Engine, History
 from racos.core.messages import AppliedRecord, Payload
 from racos.core.recovery import Recovered
 from racos.core.replica import Replica, Settings
@@ -15,10 +15,6 @@ from racos.node.library import CHUNK_BATCHES_MAX, CHUNK_BYTES_MAX, Library
 from racos.queue.recovery import Recovered as QueueRecovered
 from racos.queue.replica import QueueReplica
 from racos.storage.log import Log
-
-LANES = "lanes"
-QUEUE = "queue"
-ENGINES = (LANES, QUEUE)
 
 
 class QueueLibrary(Library):
@@ -76,8 +72,3 @@ def _queue(settings: Settings, now: float, past: History) -> Engine:
 
 
 KITS = {LANES: Kit(Library, Recovered, _lanes), QUEUE: Kit(QueueLibrary, QueueRecovered, _queue)}
-
-
-def data_fragments_max(engine: str, nodes: int, faults: int) -> int:
-    """The largest k: the queue engine never widens, so it needs n >= 2f + k, as published."""
-    return nodes - faults if engine == LANES else nodes - 2 * faults

@@ -145,7 +145,9 @@ class Node:
             self._flusher,
             self._loop.time,
             options=Options(
-                inline_limit=config.inline_limit, healing=Healing(config.heal_bytes_per_second)
+                inline_limit=config.inline_limit,
+                healing=Healing(config.heal_bytes_per_second),
+                engine=config.engine,
             ),
             hello=Hello(config.name, config.advertise_client_urls),
             applied=self._applied,

@@ -16,6 +16,7 @@ from racos.core.messages import Payload
 HORIZON_STAMPS = 1024  # a name that the order has left this far behind is dead, on all replicas
 TRIES_MAX = 4  # null slots after which a batch may be an orphan that cannot be rebuilt
 BATCHES_PER_LANE_MAX = 64
+LIKELY_LOST_MAX = 8  # batches sent along with one that a replica asked for
 
 
 class Settlement:
@@ -145,6 +146,15 @@ class Pool:
             batch = self.batches.get(name)
             if batch is not None:
                 batch.tries = min(batch.tries + 1, TRIES_MAX)
+
+    def likely_lost(self, name: int, peer: int) -> list[Batch]:
+        """The next own batches after one that the peer lacks, if nothing shows that it has them."""
+        lost = [
+            batch
+            for batch in self.batches.values()
+            if batch.lane == self._me and batch.name > name and not batch.backers >> peer & 1
+        ]
+        return sorted(lost, key=lambda batch: batch.name)[:LIKELY_LOST_MAX]
 
     def settle(self, name: int) -> None:
         """It is applied."""

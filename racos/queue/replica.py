@@ -152,14 +152,14 @@ class QueueReplica:
             handler(self, sender, message)
 
     def propose(self, payload: Payload) -> int | None:
-        """Queue a batch, with all its fragments, everywhere; its name, or None when no stamp is
-        free yet."""
+        """Queue a batch, with all its fragments, everywhere; its name, or None (see
+        `can_propose`)."""
         stamp = self.stamps.free(self.pool.highest_stamp)
-        if stamp is None:
+        if stamp is None or not self.pool.has_room:
             return None
         self.stamps.next = stamp + 1
         batch = self.pool.find_or_add(stamp * self.quorum.total + self.me, payload)
-        assert batch is not None, "can_propose said so"
+        assert batch is not None, "there is room, and the name is new"
         for peer in range(self.quorum.total):
             if peer != self.me:
                 self._send_batch(peer, batch)
@@ -167,7 +167,7 @@ class QueueReplica:
         return batch.name
 
     def can_propose(self) -> bool:
-        """Whether `propose` would find a name now."""
+        """Whether `propose` would find a stamp that is reserved, and room in the queue."""
         return self.stamps.free(self.pool.highest_stamp) is not None and self.pool.has_room
 
     def read(self, ticket: int) -> None:
@@ -409,7 +409,12 @@ class QueueReplica:
     def _handle_pull(self, sender: int, pull: Pull) -> None:
         batch = self.pool.batches.get(pull.name)
         if batch is not None:
-            self._send_batch(sender, batch)
+            for each in [batch, *self.pool.likely_lost(pull.name, sender)]:
+                self._send_batch(sender, each)
+            return
+        for slot, name in self._recent.items():
+            if name == pull.name:
+                self._serves.append((sender, slot))
 
     def _handle_ask(self, sender: int, ask: Ask) -> None:
         if ask.position < self.window.frontier:

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
-from racos.node.engines import ENGINES, LANES, data_fragments_max
+from racos.core.engine import ENGINES, LANES, data_fragments_max
 
 Setting: TypeAlias = int | float | str | tuple[str, ...]
 

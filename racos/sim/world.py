@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from racos.core.effects import Effects
+from racos.core.engine import QUEUE
 from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
 from racos.mvcc.command import Command, Range
 from racos.node import batch as batches
-from racos.node.engines import QUEUE
 from racos.sim.checks.agreement import Agreement
 from racos.sim.checks.ballots import QueueAgreement, QueueDurability
 from racos.sim.checks.durability import Durability

@@ -29,8 +29,10 @@ class Mood(NamedTuple):
 
 
 class Schedule:
-    def __init__(self, total: int, faults: int, data: int, seed: int) -> None:
-        self.world = World(total, faults, data, seed)
+    def __init__(
+        self, total: int, faults: int, data: int, seed: int, kind: type[World] = World
+    ) -> None:
+        self.world = kind(total, faults, data, seed)
         self.choose = self.world.random
         self.mood = Mood(
             self.choose.choice([0.0, 0.0, 0.05, 0.3]),
@@ -165,8 +167,10 @@ class ReadSchedule(Schedule):
             self.world.deliver((probes or first)[0])
 
 
-def run_and_settle(total: int, faults: int, data: int, seed: int, steps: int = 600) -> World:
-    schedule = Schedule(total, faults, data, seed)
+def run_and_settle(
+    total: int, faults: int, data: int, seed: int, steps: int = 600, kind: type[World] = World
+) -> World:
+    schedule = Schedule(total, faults, data, seed, kind)
     world = schedule.world
     schedule.run(steps)
     world.check_coverage()
