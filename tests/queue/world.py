@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from racos.core.ballots import PROPOSAL, Ballot
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Message, Payload, PayRecord, Record
@@ -52,8 +54,8 @@ class QueueNode(Node):
         self.lives += 1
         self.tokens = []
         settings = world.settings(self.lane, self.lives)
-        replica = world.make_replica(settings, world.now + self.ahead, recovered)
-        self.replica = replica  # type: ignore[assignment]  # behaves like one
+        replica: Any = world.make_replica(settings, world.now + self.ahead, recovered)
+        self.replica = replica
         for peer in world.alive():
             if peer is not self and world.connected(self.lane, peer.lane):
                 replica.peer_up(peer.lane)
@@ -62,8 +64,9 @@ class QueueNode(Node):
 
     @property
     def queue(self) -> QueueReplica:
-        assert isinstance(self.replica, QueueReplica)
-        return self.replica
+        replica: object = self.replica
+        assert isinstance(replica, QueueReplica)
+        return replica
 
     def turn(self) -> None:
         if self.replica is None or self.paused:

@@ -7,6 +7,7 @@
 Commands (R is a replica, numbered as its lane; A and B may be `*`):
 
     cluster n=3 f=1 k=2 [window=16]  a new cluster, reservations made
+    queue n=3 f=1 k=1                the same of the queue engine
     propose R NAME [inline]          coded unless inline
     deliver|drop [A->B] [KIND]       of what is in flight now, in order
     sync [R]                         make the log durable
@@ -27,8 +28,8 @@ from collections.abc import Callable
 
 from racos.core.effects import Chunk
 from racos.core.messages import Message
+from tests.scenarios.queue_stage import QueueStage
 from tests.scenarios.stage import Stage
-from tests.scenarios.wording import message_text, record_text
 
 INDENT = "  "
 
@@ -76,16 +77,16 @@ class Play:
     def command(self, line: str) -> list[str]:
         """Carry out one command; what happened."""
         name, *words = line.split()
-        if name == "cluster":
-            self._cluster(words)
+        if name in ("cluster", "queue"):
+            self._cluster(words, QueueStage if name == "queue" else Stage)
         else:
             self._commands[name](words)
         lines, self.stage.lines = self.stage.lines, []
         return lines
 
-    def _cluster(self, words: list[str]) -> None:
+    def _cluster(self, words: list[str], kind: type[Stage]) -> None:
         value = {key: int(number) for key, number in (word.split("=") for word in words)}
-        self._stage = Stage(value["n"], value["f"], value["k"], value.get("window", 16))
+        self._stage = kind(value["n"], value["f"], value["k"], value.get("window", 16))
 
     def _replicas(self, words: list[str]) -> list[int]:
         if words in ([], ["all"]):
@@ -118,7 +119,7 @@ class Play:
 
     def _drop(self, words: list[str]) -> None:
         for sender, receiver, message in self._chosen(words):
-            text = message_text(message, self.stage.quorum.total)
+            text = self.stage.text(message)
             self.stage.say(f"lost {sender}->{receiver} {text}")
 
     def _sync(self, words: list[str]) -> None:
@@ -132,7 +133,7 @@ class Play:
         for lane in self._replicas(words):
             node = self.stage.nodes[lane]
             for record in node.log[node.synced :]:
-                text = record_text(record)
+                text = self.stage.record_text(record)
                 if text is not None:
                     self.stage.say(f"{lane} forgets {text}")
             node.crash()
@@ -165,7 +166,7 @@ class Play:
     def _log(self, words: list[str]) -> None:
         node = self.stage.nodes[int(words[0])]
         for index, record in enumerate(node.log):
-            text = record_text(record)
+            text = self.stage.record_text(record)
             if text is not None:
                 self.stage.say(text if index < node.synced else f"{text} (not synced)")
 
@@ -175,7 +176,7 @@ class Play:
 
     def _flight(self, _words: list[str]) -> None:
         for sender, receiver, message in self.stage.flight:
-            text = message_text(message, self.stage.quorum.total)
+            text = self.stage.text(message)
             self.stage.say(f"{sender}->{receiver} {text}")
 
     def _count(self, _words: list[str]) -> None:
