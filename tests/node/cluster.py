@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from racos.core.engine import LANES
 from racos.core.messages import Buffer
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
@@ -72,11 +73,18 @@ class Port:
 
 class Cluster:
     def __init__(
-        self, total: int, faults: int, data: int, inline_limit: int = 64, seed: int = 0
+        self,
+        total: int,
+        faults: int,
+        data: int,
+        inline_limit: int = 64,
+        seed: int = 0,
+        engine: str = LANES,
     ) -> None:
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
-        self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0))
+        limits = Limits(request_seconds=2.0)
+        self.options = Options(inline_limit, 1 << 20, limits, engine=engine)
         self.now = 0.0
         self.flight: list[tuple[int, int, bytes, list[bytes]]] = []
         self.cut: set[frozenset[int]] = set()

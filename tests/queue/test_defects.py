@@ -23,9 +23,12 @@ PLAYS = Path(__file__).parent.parent / "scenarios"
 Decision = Callable[[Slot, Quorum], int | None]
 
 
-def played(name: str) -> QueueStage:
+def played(name: str, settle: str = "") -> QueueStage:
+    """`settle`: for how long at the end, if not as in the play."""
     play = Play()
-    play.run((PLAYS / f"queue_{name}.txt").read_text())
+    text = (PLAYS / f"queue_{name}.txt").read_text()
+    before, end, after = text.rpartition("> settle")
+    play.run(f"{before}{end} {settle}" if settle else before + end + after)
     assert isinstance(play.stage, QueueStage)
     return play.stage
 
@@ -85,7 +88,7 @@ def test_a_decision_that_names_nothing_stops_everyone(monkeypatch: pytest.Monkey
     """P1: two replicas are down, which is allowed, and the other three wait for a name."""
     assert applied(played("nameless"), 2) == [b"first", b"x", b"y"]
     monkeypatch.setattr(agreement, "decision", majority_or_nothing)
-    stage = played("nameless")
+    stage = played("nameless", settle="10ms")  # phase after phase, all alike
     for lane in (2, 3, 4):
         assert applied(stage, lane) == [b"first"]
         assert stage.nodes[lane].replica is not None
