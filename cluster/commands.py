@@ -81,6 +81,14 @@ def explore_command(context: typer.Context) -> None:
     raise typer.Exit(explore(context.args))
 
 
+@app.command("engines", context_settings=_PASS_ON, add_help_option=False)
+def engines_command(context: typer.Context) -> None:
+    """Compare lanes with the published queue in simulated time (`racos engines --help`)."""
+    from racos.sim.engines import run as compare
+
+    raise typer.Exit(compare(context.args))
+
+
 @app.command("bench", context_settings=_PASS_ON, add_help_option=False)
 def bench_command(context: typer.Context) -> None:
     """Compare throughput and latency with stock etcd (`racos bench --help`)."""

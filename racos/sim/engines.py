@@ -1,0 +1,310 @@
+"""`racos engines`: lanes against the published queue, on machines that are all alike.
+
+Production drivers on simulated disks, with nothing left to chance: each message takes the same
+time, and so does each sync; a node works off what it receives one frame after the other, at a fixed
+price per frame, byte and command. So what differs is the algorithms. Real processes are compared by
+`racos bench put --systems racos,racos-queue`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from racos.core.effects import Effects
+from racos.core.engine import ENGINES, LANES, data_fragments_max
+from racos.core.messages import Beat, Buffer, Message
+from racos.core.quorum import Quorum
+from racos.mvcc.command import Put, Result
+from racos.node.driver import Driver
+from racos.sim.events import Events
+from racos.sim.machine import Machine
+from racos.sim.options import Options
+from racos.storage.log import Batch, Replayed
+
+WARM_UP_SECONDS = 0.3  # reservations, first beats
+ALONE_SECONDS = 0.01  # of a message or a sync, when these are counted one by one
+INSTANT_SECONDS = 1e-6
+
+
+class Costs(NamedTuple):
+    """Seconds."""
+
+    delay: float = 100e-6  # of a message
+    sync: float = 1e-3
+    frame: float = 30e-6  # of a node's time, to receive one
+    byte: float = 0.5e-9
+    command: float = 20e-6  # at the node that takes it
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one run did between two moments, over all nodes."""
+
+    latencies: list[float] = field(default_factory=list)
+    messages: int = 0  # beats left out
+    frames: int = 0
+    sent_bytes: int = 0
+    logged_bytes: int = 0
+    syncs: int = 0
+    decided: int = 0
+    null: int = 0
+    phases: int = 0
+
+
+class Reply:
+    """A closed-loop client: the next write follows each answer."""
+
+    def __init__(self, bench: Bench, machine: SteadyMachine) -> None:
+        self.bench = bench
+        self.machine = machine
+        self.begun = 0.0
+
+    def submit(self) -> None:
+        self.begun = self.bench.events.now
+        self.bench.number += 1
+        command = Put(b"k%d" % (self.bench.number % 1000), self.bench.value)
+        self.machine.busy(self.bench.costs.command)
+        self.machine.call(lambda driver: driver.submit(command, self))
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, _result: Result, /) -> None:
+        self.bench.tally.latencies.append(self.bench.events.now - self.begun)
+        self.bench.events.after(0.0, self.submit)
+
+    def set_exception(self, error: Exception, /) -> None:
+        raise error
+
+
+class SteadyMachine(Machine):
+    """A machine without chance, whose time is spent."""
+
+    costs: Costs
+    free_at = 0.0
+
+    def busy(self, seconds: float) -> float:
+        """Take so much of the node's time; how long from now until that is done."""
+        now = self._events.now
+        self.free_at = max(self.free_at, now) + seconds
+        return self.free_at - now
+
+    def deliver(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+        size = len(header) + sum(map(len, blobs))
+        price = self.costs.frame + size * self.costs.byte
+        self.after(self.busy(price), super().deliver, sender, header, blobs)
+
+    def _start_batch(self, batch: Batch) -> bool:
+        self._batch = batch
+        self._events.after(self.costs.sync, self._sync, self.life, batch)
+        return False
+
+
+class Bench:
+    """One cluster under one load. Also the machines' observer."""
+
+    def __init__(self, options: Options, costs: Costs, value_bytes: int) -> None:
+        self.costs = costs
+        self.events = Events()
+        self.value = bytes(value_bytes)
+        self.number = 0
+        self.tally = Tally()
+        self.counting = False
+        quorum = Quorum(options.nodes, options.faults_max, options.data)
+        self.machines: list[SteadyMachine] = []
+        for lane in range(options.nodes):
+            machine = SteadyMachine(options, lane, quorum, self.events, self)
+            machine.costs = costs
+            self.machines.append(machine)
+
+    def run(self, writers: int, clients: int, seconds: float) -> Tally:
+        for machine in self.machines:
+            machine.start()
+        for machine in self.machines:
+            for other in self.machines:
+                if other is not machine:
+                    machine.call(partial(Driver.on_up, peer=other.lane))
+        self._pass(WARM_UP_SECONDS)
+        for number in range(clients):
+            Reply(self, self.machines[number % writers]).submit()
+        self._pass(WARM_UP_SECONDS)
+        before = self._decisions()
+        self.tally, self.counting = Tally(), True
+        self._pass(seconds)
+        after = self._decisions()
+        self.tally.decided, self.tally.null, self.tally.phases = (
+            new - old for new, old in zip(after, before, strict=True)
+        )
+        return self.tally
+
+    def _pass(self, seconds: float) -> None:
+        end = self.events.now + seconds
+        while self.events.step(end):
+            pass
+
+    def _decisions(self) -> tuple[int, int, int]:
+        """Slots decided by votes or at once, those of them null, and phases; of all nodes."""
+        decided = null = phases = 0
+        for machine in self.machines:
+            counts = machine.transitions()
+            decided += counts["fast"] + counts["voted_one"] + counts["voted_zero"]
+            null += counts["voted_zero"]
+            phases += counts["phases"]
+        return decided, null, phases
+
+    # -- machine.Observer ------------------------------------------------------------------------
+
+    def received(self, lane: int, sender: int, message: Message) -> None:
+        self.tally.messages += sender != lane and not isinstance(message, Beat)
+
+    def effects(self, lane: int, effects: Effects, next_sequence: int) -> None:
+        """Not looked at."""
+
+    def appended(
+        self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]
+    ) -> None:
+        del lane, sequence, kind
+        self.tally.logged_bytes += len(header) + sum(map(len, blobs))
+
+    def synced(self, lane: int, sequence: int) -> None:
+        del lane, sequence
+        self.tally.syncs += 1
+
+    def replayed(self, lane: int, entry: Replayed) -> None:
+        """Nothing is replayed."""
+
+    def replay_ended(self, lane: int, sequence: int) -> None:
+        """Nothing is replayed."""
+
+    def died(self, lane: int, *, power: bool, why: str) -> None:
+        del power
+        raise AssertionError(f"n{lane} died: {why}")
+
+    def applied(self, lane: int, first: int, last: int) -> None:
+        """Not looked at."""
+
+    def transmit(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
+        self.tally.frames += 1
+        self.tally.sent_bytes += len(header) + sum(map(len, blobs))
+        machine = self.machines[receiver]
+        self.events.after(self.costs.delay, machine.deliver, sender, header, blobs)
+        return True
+
+
+class Setup(NamedTuple):
+    engine: str
+    nodes: int
+    faults: int
+    data: int  # k
+
+    def options(self) -> Options:
+        return Options(
+            0,
+            engine=self.engine,
+            nodes=self.nodes,
+            faults_max=self.faults,
+            data=self.data,
+            inline_limit=4096,
+            rounds_max=128,
+            request_seconds=60.0,
+            segment_bytes=64 << 20,
+        )
+
+
+def one_write(setup: Setup) -> tuple[int, int]:
+    """Message delays and syncs, one after the other, from a lone client's write to its answer."""
+    free = Costs(INSTANT_SECONDS, INSTANT_SECONDS, 0.0, 0.0, 0.0)
+    found = []
+    for costs in (free._replace(delay=ALONE_SECONDS), free._replace(sync=ALONE_SECONDS)):
+        tally = Bench(setup.options(), costs, 64).run(1, 1, 40 * ALONE_SECONDS)
+        found.append(round(median(tally.latencies) / ALONE_SECONDS))
+    return found[0], found[1]
+
+
+def load(setup: Setup, writers: int, clients: int, size: int, seconds: float) -> Tally:
+    """A closed loop of clients at `writers` of the nodes, for so many virtual seconds."""
+    return Bench(setup.options(), Costs(), size).run(writers, clients, seconds)
+
+
+def setups(nodes: int) -> list[Setup]:
+    """Both engines with the queue's k, and lanes with their own."""
+    faults = (nodes - 1) // 2
+    shapes = {(engine, data_fragments_max(engine, nodes, faults)) for engine in ENGINES}
+    shapes.add((LANES, data_fragments_max(ENGINES[1], nodes, faults)))
+    return [Setup(engine, nodes, faults, data) for engine, data in sorted(shapes, reverse=True)]
+
+
+def compare(nodes: int, clients: int, size: int, seconds: float) -> Table:
+    """The table that `racos engines` prints."""
+    titles = (
+        "engine",
+        "k",
+        "clients",
+        "writers",
+        "writes/s",
+        "median ms",
+        "null slots",
+        "phases",
+        "messages",
+    )
+    more = ("frames", "sent B", "logged B", "syncs")
+    table = Table(*titles, *more, title=f"n={nodes}, values of {size} B", box=None)
+    spread = sorted({min(each, nodes) for each in (1, 3, 5)})
+    for setup in setups(nodes):
+        for writers, callers in ((1, 1), *((each, clients) for each in spread)):
+            tally = load(setup, writers, callers, size, seconds)
+            count = max(1, len(tally.latencies))
+            per_write = (tally.messages, tally.frames, tally.sent_bytes, tally.logged_bytes)
+            table.add_row(
+                setup.engine,
+                str(setup.data),
+                str(callers),
+                str(writers),
+                f"{count / seconds:,.0f}",
+                f"{1000 * median(tally.latencies):.1f}",
+                f"{tally.null / max(1, tally.decided):.1%}",
+                f"{tally.phases / max(1, tally.decided):.3f}",
+                *(f"{each / count:,.1f}" for each in (*per_write, tally.syncs)),
+            )
+    return table
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def engines(
+    nodes: Annotated[int, typer.Option(min=1, max=9, help="Nodes of each cluster.")] = 5,
+    clients: Annotated[int, typer.Option(min=1, help="Closed-loop clients, all together.")] = 60,
+    size: Annotated[int, typer.Option(min=0, help="Bytes of a value.")] = 256,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Virtual seconds of load.")] = 2.0,
+) -> None:
+    """Lanes against the published queue on simulated machines that are all alike."""
+    for setup in setups(nodes):
+        delays, syncs = one_write(setup)
+        chain = f"{delays} message delays and {syncs} syncs, one after the other"
+        print(f"{setup.engine}, k={setup.data}: a lone write takes {chain}")
+    Console(width=140).print(compare(nodes, clients, size, seconds))
+    print("per write, over all nodes: messages, frames, sent B, logged B, syncs")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the command; the exit code: 0, or 2 for a wrong call."""
+    try:
+        app(list(argv), prog_name="racos engines")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
