@@ -24,9 +24,11 @@ from racos.core.engine import ENGINES, LANES, data_fragments_max
 from racos.core.messages import Beat, Buffer, Message
 from racos.core.quorum import Quorum
 from racos.mvcc.command import Put, Result
+from racos.node import wire
 from racos.node.driver import Driver
 from racos.sim.events import Events
 from racos.sim.machine import Machine
+from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.storage.log import Batch, Replayed
 
@@ -98,10 +100,10 @@ class SteadyMachine(Machine):
         self.free_at = max(self.free_at, now) + seconds
         return self.free_at - now
 
-    def deliver(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
-        size = len(header) + sum(map(len, blobs))
+    def arrive(self, sender: int, frame: Frame, size: int) -> None:
+        """A frame of so many bytes is here, and handled when its turn has come."""
         price = self.costs.frame + size * self.costs.byte
-        self.after(self.busy(price), super().deliver, sender, header, blobs)
+        self.after(self.busy(price), self.deliver, sender, frame)
 
     def _start_batch(self, batch: Batch) -> bool:
         self._batch = batch
@@ -194,9 +196,10 @@ class Bench:
 
     def transmit(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
         self.tally.frames += 1
-        self.tally.sent_bytes += len(header) + sum(map(len, blobs))
-        machine = self.machines[receiver]
-        self.events.after(self.costs.delay, machine.deliver, sender, header, blobs)
+        size = len(header) + sum(map(len, blobs))
+        self.tally.sent_bytes += size
+        frame = tuple(wire.decode(header, [bytes(blob) for blob in blobs], len(self.machines)))
+        self.events.after(self.costs.delay, self.machines[receiver].arrive, sender, frame, size)
         return True
 
 
