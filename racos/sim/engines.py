@@ -1,13 +1,14 @@
 """`racos engines`: lanes against the published queue, on machines that are all alike.
 
-Production drivers on simulated disks, with nothing left to chance: each message takes the same
-time, and so does each sync; a node works off what it receives one frame after the other, at a fixed
-price per frame, byte and command. So what differs is the algorithms. Real processes are compared by
-`racos bench put --systems racos,racos-queue`.
+Production drivers on simulated disks: each message takes the same time, and so does each sync (or,
+with `--uneven`, a random time of that mean); a node works off what it receives one frame after the
+other, at a fixed price per frame, byte and command. So what differs is the algorithms. Real
+processes are compared by `racos bench put --systems racos,racos-queue`.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Costs(NamedTuple):
     frame: float = 30e-6  # of a node's time, to receive one
     byte: float = 0.5e-9
     command: float = 20e-6  # at the node that takes it
+    uneven: bool = False  # messages and syncs: half of it fixed, half exponential
 
 
 @dataclass(slots=True)
@@ -88,8 +90,12 @@ class Reply:
         raise error
 
 
+def uneven(source: random.Random, mean: float) -> float:
+    return mean * (0.5 + 0.5 * source.expovariate(1.0))
+
+
 class SteadyMachine(Machine):
-    """A machine without chance, whose time is spent."""
+    """A machine whose time is spent, and as even as its costs say."""
 
     costs: Costs
     free_at = 0.0
@@ -107,7 +113,8 @@ class SteadyMachine(Machine):
 
     def _start_batch(self, batch: Batch) -> bool:
         self._batch = batch
-        self._events.after(self.costs.sync, self._sync, self.life, batch)
+        seconds = uneven(self._source, self.costs.sync) if self.costs.uneven else self.costs.sync
+        self._events.after(seconds, self._sync, self.life, batch)
         return False
 
 
@@ -120,7 +127,8 @@ class Bench:
         self.value = bytes(value_bytes)
         self.number = 0
         self.tally = Tally()
-        self.counting = False
+        self._source = random.Random("engines")
+        self._arrivals: dict[tuple[int, int], float] = {}
         quorum = Quorum(options.nodes, options.faults_max, options.data)
         self.machines: list[SteadyMachine] = []
         for lane in range(options.nodes):
@@ -140,7 +148,7 @@ class Bench:
             Reply(self, self.machines[number % writers]).submit()
         self._pass(WARM_UP_SECONDS)
         before = self._decisions()
-        self.tally, self.counting = Tally(), True
+        self.tally = Tally()
         self._pass(seconds)
         after = self._decisions()
         self.tally.decided, self.tally.null, self.tally.phases = (
@@ -149,9 +157,7 @@ class Bench:
         return self.tally
 
     def _pass(self, seconds: float) -> None:
-        end = self.events.now + seconds
-        while self.events.step(end):
-            pass
+        self.events.run(self.events.now + seconds)
 
     def _decisions(self) -> tuple[int, int, int]:
         """Slots decided by votes or at once, those of them null, and phases; of all nodes."""
@@ -199,7 +205,12 @@ class Bench:
         size = len(header) + sum(map(len, blobs))
         self.tally.sent_bytes += size
         frame = tuple(wire.decode(header, [bytes(blob) for blob in blobs], len(self.machines)))
-        self.events.after(self.costs.delay, self.machines[receiver].arrive, sender, frame, size)
+        delay = uneven(self._source, self.costs.delay) if self.costs.uneven else self.costs.delay
+        # One connection delivers in order.
+        link, now = (sender, receiver), self.events.now
+        arrival = self._arrivals[link] = max(now + delay, self._arrivals.get(link, 0.0))
+        arrive = self.machines[receiver].arrive
+        self.events.after(arrival - now, arrive, sender, frame, size)
         return True
 
 
@@ -233,9 +244,19 @@ def one_write(setup: Setup) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def load(setup: Setup, writers: int, clients: int, size: int, seconds: float) -> Tally:
-    """A closed loop of clients at `writers` of the nodes, for so many virtual seconds."""
-    return Bench(setup.options(), Costs(), size).run(writers, clients, seconds)
+class Load(NamedTuple):
+    """Closed-loop clients, all together, for so many virtual seconds."""
+
+    clients: int
+    size: int  # bytes of a value
+    seconds: float
+    uneven: bool = False
+
+
+def measure(setup: Setup, work: Load, writers: int, clients: int) -> Tally:
+    """So many clients at `writers` of the nodes."""
+    bench = Bench(setup.options(), Costs(uneven=work.uneven), work.size)
+    return bench.run(writers, clients, work.seconds)
 
 
 def setups(nodes: int) -> list[Setup]:
@@ -246,7 +267,7 @@ def setups(nodes: int) -> list[Setup]:
     return [Setup(engine, nodes, faults, data) for engine, data in sorted(shapes, reverse=True)]
 
 
-def compare(nodes: int, clients: int, size: int, seconds: float) -> Table:
+def compare(nodes: int, work: Load) -> Table:
     """The table that `racos engines` prints."""
     titles = (
         "engine",
@@ -260,11 +281,11 @@ def compare(nodes: int, clients: int, size: int, seconds: float) -> Table:
         "messages",
     )
     more = ("frames", "sent B", "logged B", "syncs")
-    table = Table(*titles, *more, title=f"n={nodes}, values of {size} B", box=None)
+    table = Table(*titles, *more, title=f"n={nodes}, values of {work.size} B", box=None)
     spread = sorted({min(each, nodes) for each in (1, 3, 5)})
     for setup in setups(nodes):
-        for writers, callers in ((1, 1), *((each, clients) for each in spread)):
-            tally = load(setup, writers, callers, size, seconds)
+        for writers, callers in ((1, 1), *((each, work.clients) for each in spread)):
+            tally = measure(setup, work, writers, callers)
             count = max(1, len(tally.latencies))
             per_write = (tally.messages, tally.frames, tally.sent_bytes, tally.logged_bytes)
             table.add_row(
@@ -272,7 +293,7 @@ def compare(nodes: int, clients: int, size: int, seconds: float) -> Table:
                 str(setup.data),
                 str(callers),
                 str(writers),
-                f"{count / seconds:,.0f}",
+                f"{count / work.seconds:,.0f}",
                 f"{1000 * median(tally.latencies):.1f}",
                 f"{tally.null / max(1, tally.decided):.1%}",
                 f"{tally.phases / max(1, tally.decided):.3f}",
@@ -290,13 +311,16 @@ def engines(
     clients: Annotated[int, typer.Option(min=1, help="Closed-loop clients, all together.")] = 60,
     size: Annotated[int, typer.Option(min=0, help="Bytes of a value.")] = 256,
     seconds: Annotated[float, typer.Option(min=0.1, help="Virtual seconds of load.")] = 2.0,
+    spread: Annotated[
+        bool, typer.Option("--uneven", help="Messages and syncs take random times.")
+    ] = False,
 ) -> None:
     """Lanes against the published queue on simulated machines that are all alike."""
     for setup in setups(nodes):
         delays, syncs = one_write(setup)
         chain = f"{delays} message delays and {syncs} syncs, one after the other"
         print(f"{setup.engine}, k={setup.data}: a lone write takes {chain}")
-    Console(width=140).print(compare(nodes, clients, size, seconds))
+    Console(width=140).print(compare(nodes, Load(clients, size, seconds, spread)))
     print("per write, over all nodes: messages, frames, sent B, logged B, syncs")
 
 
