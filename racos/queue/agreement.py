@@ -26,7 +26,7 @@ from racos.queue.slot import (
 )
 
 GRACE_SECONDS = 0.02  # for a batch under way, before "nothing" is proposed (correction D4)
-REST_SECONDS = 0.05  # for the remaining proposals once n-f are there
+REST_SECONDS = 0.05  # for the remaining proposals once n-f are there; as published: none
 RETRY_SECONDS = 0.02  # between slots begun for what failed often; doubles
 RETRY_SECONDS_MAX = 0.25
 
@@ -47,6 +47,7 @@ class Agreement:
         "highest_slot",
         "now",
         "open",
+        "rest_seconds",
         "statistics",
     )
 
@@ -66,6 +67,7 @@ class Agreement:
         self._nulls = 0  # null slots in a row
         self._retry_at = 0.0
         self._last: Mapping[int, int] = {}  # proposals of the last slot, if that became null
+        self.rest_seconds = REST_SECONDS
         self.open: dict[int, Slot] = {}  # at or above the frontier
         self.statistics = {"voted_one": 0, "voted_zero": 0, "phases": 0}
 
@@ -153,7 +155,8 @@ class Agreement:
         self._say(slot, PROPOSAL, (0 if name == NONE else 1, name))
 
     def _first_state(self, slot: Slot) -> Word | Wait:
-        patient = slot.rest_since is None or self.now - slot.rest_since < REST_SECONDS
+        waited = 0.0 if slot.rest_since is None else self.now - slot.rest_since
+        patient = waited < self.rest_seconds
         absent = self._peers.absent(self.now)
         if not patient:
             heard = sum(1 << sender for sender in slot.at(PROPOSAL))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from racos.core.ballots import Pull
 from racos.core.outbox import ALL, Outbox
 
@@ -28,6 +30,10 @@ class Fetches:
     def arrived(self, name: int) -> None:
         """It is here, or over."""
         self._wanted.pop(name, None)
+
+    def forget(self, over: Callable[[int], bool]) -> None:
+        """Drop names that nobody will need any more."""
+        self._wanted = {name: want for name, want in self._wanted.items() if not over(name)}
 
     def tick(self, now: float) -> None:
         for name, (whom, due) in list(self._wanted.items()):

@@ -259,10 +259,9 @@ class QueueReplica:
             self.outbox.record(PayRecord(lane, stamp, batch.payload, batch.stored, False))
         self._applied.append((batch.name, batch.payload))
         self._ones.append(self.window.frontier)
-        self.fetches.arrived(batch.name)
         self.pool.settle(batch.name)
+        self.fetches.forget(self.pool.settlement.covers)
         for dead in self.pool.take_dead():
-            self.fetches.arrived(dead.name)
             if dead.lane == self.me:
                 self._rejected.append((dead.name, dead.payload))
 

@@ -27,6 +27,7 @@ from racos.core.quorum import Quorum
 from racos.mvcc.command import Put, Result
 from racos.node import wire
 from racos.node.driver import Driver
+from racos.queue.replica import QueueReplica
 from racos.sim.events import Events
 from racos.sim.machine import Machine
 from racos.sim.network import Frame
@@ -84,7 +85,7 @@ class Reply:
 
     def set_result(self, _result: Result, /) -> None:
         self.bench.tally.latencies.append(self.bench.events.now - self.begun)
-        self.bench.events.after(0.0, self.submit)
+        self.bench.events.after(self.bench.pause(), self.submit)
 
     def set_exception(self, error: Exception, /) -> None:
         raise error
@@ -121,8 +122,12 @@ class SteadyMachine(Machine):
 class Bench:
     """One cluster under one load. Also the machines' observer."""
 
-    def __init__(self, options: Options, costs: Costs, value_bytes: int) -> None:
+    def __init__(
+        self, options: Options, costs: Costs, value_bytes: int, think: float = 0.0
+    ) -> None:
         self.costs = costs
+        self.think = think  # mean pause of a client, seconds
+        self.impatient = False  # n-f proposals are enough for the queue, as published
         self.events = Events()
         self.value = bytes(value_bytes)
         self.number = 0
@@ -139,6 +144,9 @@ class Bench:
     def run(self, writers: int, clients: int, seconds: float) -> Tally:
         for machine in self.machines:
             machine.start()
+            replica = machine.driver.replica if machine.driver is not None else None
+            if self.impatient and isinstance(replica, QueueReplica):
+                replica.agreement.rest_seconds = 0.0
         for machine in self.machines:
             for other in self.machines:
                 if other is not machine:
@@ -155,6 +163,9 @@ class Bench:
             new - old for new, old in zip(after, before, strict=True)
         )
         return self.tally
+
+    def pause(self) -> float:
+        return self.think and self.think * self._source.expovariate(1.0)
 
     def _pass(self, seconds: float) -> None:
         self.events.run(self.events.now + seconds)
@@ -251,11 +262,16 @@ class Load(NamedTuple):
     size: int  # bytes of a value
     seconds: float
     uneven: bool = False
+    delay: float = Costs().delay  # of a message
+    think: float = 0.0  # mean pause of a client between two writes
+    impatient: bool = False
 
 
 def measure(setup: Setup, work: Load, writers: int, clients: int) -> Tally:
     """So many clients at `writers` of the nodes."""
-    bench = Bench(setup.options(), Costs(uneven=work.uneven), work.size)
+    costs = Costs(delay=work.delay, uneven=work.uneven)
+    bench = Bench(setup.options(), costs, work.size, work.think)
+    bench.impatient = work.impatient
     return bench.run(writers, clients, work.seconds)
 
 
@@ -284,7 +300,8 @@ def compare(nodes: int, work: Load) -> Table:
     table = Table(*titles, *more, title=f"n={nodes}, values of {work.size} B", box=None)
     spread = sorted({min(each, nodes) for each in (1, 3, 5)})
     for setup in setups(nodes):
-        for writers, callers in ((1, 1), *((each, work.clients) for each in spread)):
+        rows = [(each, each) for each in spread] + [(each, work.clients) for each in spread]
+        for writers, callers in rows:
             tally = measure(setup, work, writers, callers)
             count = max(1, len(tally.latencies))
             per_write = (tally.messages, tally.frames, tally.sent_bytes, tally.logged_bytes)
@@ -314,13 +331,23 @@ def engines(
     spread: Annotated[
         bool, typer.Option("--uneven", help="Messages and syncs take random times.")
     ] = False,
+    delay: Annotated[float, typer.Option(min=0.0, help="Seconds of a message.")] = Costs().delay,
+    think: Annotated[
+        float, typer.Option(min=0.0, help="Mean seconds of a client between two writes.")
+    ] = 0.0,
+    impatient: Annotated[
+        bool,
+        typer.Option("--impatient", help="The queue goes on with n-f proposals, as published."),
+    ] = False,
 ) -> None:
     """Lanes against the published queue on simulated machines that are all alike."""
     for setup in setups(nodes):
         delays, syncs = one_write(setup)
         chain = f"{delays} message delays and {syncs} syncs, one after the other"
         print(f"{setup.engine}, k={setup.data}: a lone write takes {chain}")
-    Console(width=140).print(compare(nodes, Load(clients, size, seconds, spread)))
+    Console(width=140).print(
+        compare(nodes, Load(clients, size, seconds, spread, delay, think, impatient))
+    )
     print("per write, over all nodes: messages, frames, sent B, logged B, syncs")
 
 
