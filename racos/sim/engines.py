@@ -34,7 +34,7 @@ from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.storage.log import Batch, Replayed
 
-WARM_UP_SECONDS = 0.3  # reservations, first beats
+WARM_UP_SECONDS = 0.1  # reservations, first beats
 ALONE_SECONDS = 0.01  # of a message or a sync, when these are counted one by one
 INSTANT_SECONDS = 1e-6
 
