@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from racos.core.effects import Effects
-from racos.core.engine import ENGINES, LANES, data_fragments_max
+from racos.core.engine import ENGINES, LANES, QUEUE, data_fragments_max
 from racos.core.messages import Beat, Buffer, Message
 from racos.core.quorum import Quorum
 from racos.mvcc.command import Put, Result
@@ -37,6 +37,7 @@ from racos.storage.log import Batch, Replayed
 WARM_UP_SECONDS = 0.1  # reservations, first beats
 ALONE_SECONDS = 0.01  # of a message or a sync, when these are counted one by one
 INSTANT_SECONDS = 1e-6
+INLINE_BYTES = 4096  # larger values are coded, as in production
 
 
 class Costs(NamedTuple):
@@ -238,7 +239,7 @@ class Setup(NamedTuple):
             nodes=self.nodes,
             faults_max=self.faults,
             data=self.data,
-            inline_limit=4096,
+            inline_limit=INLINE_BYTES,
             rounds_max=128,
             request_seconds=60.0,
             segment_bytes=64 << 20,
@@ -275,11 +276,12 @@ def measure(setup: Setup, work: Load, writers: int, clients: int) -> Tally:
     return bench.run(writers, clients, work.seconds)
 
 
-def setups(nodes: int) -> list[Setup]:
-    """Both engines with the queue's k, and lanes with their own."""
+def setups(nodes: int, size: int = 0) -> list[Setup]:
+    """Both engines with the k they take; if values are coded, lanes with the queue's k, too."""
     faults = (nodes - 1) // 2
     shapes = {(engine, data_fragments_max(engine, nodes, faults)) for engine in ENGINES}
-    shapes.add((LANES, data_fragments_max(ENGINES[1], nodes, faults)))
+    if size > INLINE_BYTES:
+        shapes.add((LANES, data_fragments_max(QUEUE, nodes, faults)))
     return [Setup(engine, nodes, faults, data) for engine, data in sorted(shapes, reverse=True)]
 
 
@@ -299,7 +301,7 @@ def compare(nodes: int, work: Load) -> Table:
     more = ("frames", "sent B", "logged B", "syncs")
     table = Table(*titles, *more, title=f"n={nodes}, values of {work.size} B", box=None)
     spread = sorted({min(each, nodes) for each in (1, 3, 5)})
-    for setup in setups(nodes):
+    for setup in setups(nodes, work.size):
         rows = [(each, each) for each in spread] + [(each, work.clients) for each in spread]
         for writers, callers in rows:
             tally = measure(setup, work, writers, callers)

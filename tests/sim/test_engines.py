@@ -36,14 +36,15 @@ def test_with_each_writing_node_lanes_go_on_and_the_queue_takes_turns() -> None:
     assert rates[QUEUE, 3] < 1.3 * rates[QUEUE, 1]
 
 
-def test_the_engines_are_compared_at_the_same_k_too() -> None:
-    assert setups(5) == [Setup(QUEUE, 5, 2, 1), Setup(LANES, 5, 2, 3), Setup(LANES, 5, 2, 1)]
+def test_with_coded_values_the_engines_are_compared_at_the_same_k_too() -> None:
+    assert setups(5, 64) == [Setup(QUEUE, 5, 2, 1), Setup(LANES, 5, 2, 3)]
+    assert setups(5, 64 << 10) == [*setups(5), Setup(LANES, 5, 2, 1)]
 
 
 @pytest.mark.slow
 def test_a_row_for_each_engine_k_and_load() -> None:
     table = compare(1, Load(clients=2, size=16, seconds=0.02, impatient=True))
-    assert table.row_count == 2 * 2
+    assert table.row_count == 2 * 2  # one client, and both
     assert [column.header for column in table.columns][:4] == ["engine", "k", "clients", "writers"]
 
 
