@@ -8,8 +8,10 @@ node drives this in production; a simulator drives the same class.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
+from racos.core.config import Change
 from racos.core.effects import Chunk, Effects
 from racos.core.engine import LANES, Engine, History
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
@@ -91,7 +93,7 @@ class Driver:
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
         kit = KITS[options.engine]
-        self.library = kit.library(log, self.quorum.total)
+        self.library = kit.library(log, self.quorum.total, report)
         self.values = Values(
             self.me,
             self.quorum,
@@ -154,17 +156,21 @@ class Driver:
             elif isinstance(record, AppliedRecord):
                 self.library.note_order(record)
             for position in recovered.add(record):
-                self._replay_batch(position)
+                self._replay_batch(position, recovered)
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int) -> None:
+    def _replay_batch(self, position: int, recovered: History) -> None:
         self._note_applied(position)
-        round_, lane = divmod(position, self.quorum.total)
-        self.applier.add(batches.decode(self.library.descriptor(position), round_, lane), None)
+        descriptor = self.library.descriptor(position)
+        batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
+        if batch.change is not None:
+            recovered.changes.append((position, batch.change))
+            return
+        self.applier.add(batch.commands, None)
         if not self.applier.waiting > 1:
             self.applier.run()
 
@@ -314,7 +320,7 @@ class Driver:
             appended = self.log.append(kind, header, blobs)
             sequence = appended.sequence
             if isinstance(record, PayRecord):
-                values = _values_per_fragment(record)
+                values = records.values_per_fragment(record)
                 self.library.add(record, appended.blobs, values)
             elif isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
@@ -329,7 +335,7 @@ class Driver:
         """Put healed fragments into the log's queue; nothing is promised, so no hurry."""
         kind, header, blobs = records.encode(record)
         appended = self.log.append(kind, header, blobs)
-        self.library.add(record, appended.blobs, _values_per_fragment(record))
+        self.library.add(record, appended.blobs, records.values_per_fragment(record))
         if self._lazy_since is None:
             self._lazy_since = self._clock()
         return appended.sequence
@@ -342,11 +348,14 @@ class Driver:
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
             chunk = self.library.chunk(position, self.replica.window.frontier)
-            self._send_now(peer, chunk)
+            if chunk.end > position:
+                self._send_now(peer, chunk)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
                 self.batcher.put_back(proposal)
+        if effects.wish is not None:
+            self.batcher.put_back(Proposal(batches.prepare_change(effects.wish), (), inf))
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
@@ -359,12 +368,24 @@ class Driver:
         self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
-        if proposal is None:
-            self.applier.add(batches.decode(payload.descriptor, round_, lane), None)
+        if proposal is not None and proposal.prepared.commands:
+            commands = self._encoder.bind(proposal.prepared, round_, lane)
+            self._keep_values(proposal, round_, lane)
+            self.applier.add(commands, proposal.replies)
             return
-        commands = self._encoder.bind(proposal.prepared, round_, lane)
-        self._keep_values(proposal, round_, lane)
-        self.applier.add(commands, proposal.replies)
+        batch = batches.unpack(payload.descriptor, round_, lane)
+        if batch.change is None:
+            self.applier.add(batch.commands, None)
+        else:
+            self._change_configuration(position, batch.change)
+
+    def _change_configuration(self, position: int, change: Change) -> None:
+        config = self.replica.change(position, change)
+        if config is not None:
+            name = "on" if change.on else "off"
+            self._report(
+                f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
+            )
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""
@@ -473,10 +494,3 @@ class Driver:
 
     def _waiting_reads(self) -> list[BarrierReply]:
         return [read for reads, _ in self._tickets.values() for read in reads]
-
-
-def _values_per_fragment(record: PayRecord) -> int:
-    payload = record.payload
-    for index in bits(record.held):
-        return len(payload.fragments[index]) if payload.coded else 0
-    return 0

@@ -11,7 +11,7 @@ from racos.core.engine import LANES, QUEUE, Engine, History
 from racos.core.messages import AppliedRecord, Payload
 from racos.core.recovery import Recovered
 from racos.core.replica import Replica, Settings
-from racos.node.library import CHUNK_BATCHES_MAX, CHUNK_BYTES_MAX, Library
+from racos.node.library import CHUNK_BATCHES_MAX, CHUNK_BYTES_MAX, Library, Unreadable
 from racos.queue.recovery import Recovered as QueueRecovered
 from racos.queue.replica import QueueReplica
 from racos.storage.log import Log
@@ -22,8 +22,8 @@ class QueueLibrary(Library):
 
     __slots__ = ("_highest", "_slots")
 
-    def __init__(self, log: Log, total: int) -> None:
-        super().__init__(log, total)
+    def __init__(self, log: Log, total: int, report: Callable[[str], None]) -> None:
+        super().__init__(log, total, report)
         self._slots: list[int] = []  # of `_applied`, which is in their order
         self._highest = -1
 
@@ -39,13 +39,20 @@ class QueueLibrary(Library):
         names: list[int] = []
         size = 0
         for at in range(bisect_left(self._slots, start), len(self._applied)):
-            if size >= CHUNK_BYTES_MAX or len(batches) == CHUNK_BATCHES_MAX:
-                return Chunk(start, self._slots[at], tuple(batches), frontier, tuple(names))
-            payload = self.payload(self._applied[at])
-            batches.append((self._slots[at], payload))
-            names.append(self._applied[at])
+            slot, name = self._slots[at], self._applied[at]
+            payload = self._payload_or_none(name) if size < CHUNK_BYTES_MAX else None
+            if payload is None or len(batches) == CHUNK_BATCHES_MAX:
+                return Chunk(start, slot, tuple(batches), frontier, tuple(names))
+            batches.append((slot, payload))
+            names.append(name)
             size += len(payload.descriptor)
         return Chunk(start, frontier, tuple(batches), frontier, tuple(names))
+
+    def _payload_or_none(self, name: int) -> Payload | None:
+        try:
+            return self.payload(name)
+        except Unreadable:
+            return None
 
     @property
     def last_applied(self) -> int:
@@ -56,7 +63,7 @@ class QueueLibrary(Library):
 class Kit(NamedTuple):
     """What a driver makes its parts with."""
 
-    library: Callable[[Log, int], Library]
+    library: Callable[[Log, int, Callable[[str], None]], Library]
     history: Callable[[int], History]
     replica: Callable[[Settings, float, History], Engine]
 

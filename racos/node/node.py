@@ -12,6 +12,7 @@ import gc
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from racos.core.messages import Buffer
@@ -36,7 +37,7 @@ from racos.node.flusher import LogFlusher
 from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
 from racos.node.wire import Hello, WireError
-from racos.storage.disk import OsDisk
+from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.log import Batch, Log
 from racos.transport.tcp import Mesh
@@ -67,6 +68,8 @@ class Statistics(NamedTuple):
     synced_batches: int
     written_bytes: int
     fragments: HealerStatistics
+    epoch: int  # of the newest configuration
+    lanes_off: int  # bit set of the lanes switched off in it
 
 
 class Node:
@@ -74,16 +77,20 @@ class Node:
 
     Raises IdentityError, LogError or OSError with one clear line when it cannot start; nothing in
     the data directory is changed then. `fatal` is called once with what makes going on impossible.
+    `disk` opens the log's directory: a test has it fail.
     """
 
     def __init__(
-        self, config: NodeConfig, identity: Identity, fatal: Callable[[BaseException], None]
+        self,
+        config: NodeConfig,
+        identity: Identity,
+        fatal: Callable[[BaseException], None],
+        disk: Callable[[Path], Disk] = OsDisk,
     ) -> None:
         self.config = config
         self.identity = identity
         self.cluster_id = identity.cluster_id
         self.member_id = identity.member_id
-        self.term = 1  # the configuration epoch; there is one so far
         self._fatal = fatal
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[int, int], None]] = []
@@ -99,7 +106,7 @@ class Node:
                 name=config.name,
             )
             self._log = Log.open(
-                OsDisk(config.data_dir / WAL_FOLDER),
+                disk(config.data_dir / WAL_FOLDER),
                 member_id=self.member_id,
                 cluster_id=self.cluster_id,
             )
@@ -136,6 +143,7 @@ class Node:
             self.identity.coin_secret,
             incarnation=secrets.randbits(30),
             suspect_after=config.suspect_after,
+            lane_off_after=config.lane_off_after,
         )
         return Driver(
             settings,
@@ -236,6 +244,11 @@ class Node:
             listener(first, last)
 
     # -- what the services ask (see etcdshim.backend) ----------------------------------------------
+
+    @property
+    def term(self) -> int:
+        """What etcd calls the Raft term: grows with each epoch of the configuration, from 1."""
+        return 1 + self.driver.replica.configs.newest.epoch
 
     @property
     def revision(self) -> int:
@@ -367,4 +380,6 @@ class Node:
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,
             fragments=driver.healer.statistics(),
+            epoch=driver.replica.configs.newest.epoch,
+            lanes_off=driver.replica.configs.newest.off,
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from racos.core.ballots import NONE, PROPOSAL, Ballot, Pull, Settled, is_state
+from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import (
     AppliedRecord,
@@ -66,6 +67,7 @@ class QueueReplica:
         self.me = settings.lane
         self.outbox = Outbox()
         self.peers = Peers(quorum.total, self.me, settings.suspect_after, now)
+        self.configs = Configs(quorum.faults, settings.rounds_max)  # one, for ever
         self.barrier = Barrier(quorum.answers, settings.incarnation << 32)
         self.pool = Pool(self.me, quorum.total, past.settlement)
         self.agreement = Agreement(
@@ -191,6 +193,9 @@ class QueueReplica:
         if batch is not None:
             self._accept(batch, payload, held)
 
+    def change(self, position: int, change: Change) -> Config | None:
+        """There are no lanes to switch off here: it comes to nothing, on all replicas alike."""
+
     def install(self, sender: int, chunk: Chunk) -> None:
         """Decided history from a peer that is ahead; asks it for more while it still is."""
         frontier = self.window.frontier
@@ -235,6 +240,7 @@ class QueueReplica:
             self._rebuilds,
             self._serves,
             self.barrier.take_ready(self.window.frontier),
+            None,
         )
         self._applied, self._rejected, self._rebuilds, self._serves = [], [], [], []
         return effects

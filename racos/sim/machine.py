@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from racos.core.effects import Effects
 from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
-from racos.core.replica import Settings
+from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
 from racos.node.batcher import Limits
 from racos.node.driver import Driver
@@ -141,6 +141,7 @@ class Machine:
                 self.life,
                 rounds_max=options.rounds_max,
                 suspect_after=options.suspect_after,
+                lane_off_after=options.lane_off_after,
             ),
             log,
             self._codec,
@@ -194,8 +195,13 @@ class Machine:
 
     def transitions(self) -> Counter[str]:
         """What the core counted, over all lives."""
-        now = self.driver.replica.agreement.statistics if self.driver is not None else {}
-        return self._transitions + Counter(now)
+        if self.driver is None:
+            return self._transitions
+        replica = self.driver.replica
+        now = Counter(replica.agreement.statistics)
+        if isinstance(replica, Replica):
+            now.update(replica.switch.statistics)
+        return self._transitions + now
 
     def _die(self, *, power: bool, why: str) -> None:
         self._transitions = self.transitions()

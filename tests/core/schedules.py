@@ -30,9 +30,16 @@ class Mood(NamedTuple):
 
 class Schedule:
     def __init__(
-        self, total: int, faults: int, data: int, seed: int, kind: type[World] = World
+        self,
+        total: int,
+        faults: int,
+        data: int,
+        seed: int,
+        lane_off_after: float = 5.0,
+        kind: type[World] = World,
     ) -> None:
-        self.world = kind(total, faults, data, seed)
+        rounds_max = 16 if lane_off_after >= 5.0 else 4  # few: epochs begin soon
+        self.world = kind(total, faults, data, seed, rounds_max, lane_off_after)
         self.choose = self.world.random
         self.mood = Mood(
             self.choose.choice([0.0, 0.0, 0.05, 0.3]),
@@ -168,9 +175,15 @@ class ReadSchedule(Schedule):
 
 
 def run_and_settle(
-    total: int, faults: int, data: int, seed: int, steps: int = 600, kind: type[World] = World
+    total: int,
+    faults: int,
+    data: int,
+    seed: int,
+    steps: int = 600,
+    lane_off_after: float = 5.0,
+    kind: type[World] = World,
 ) -> World:
-    schedule = Schedule(total, faults, data, seed, kind)
+    schedule = Schedule(total, faults, data, seed, lane_off_after, kind)
     world = schedule.world
     schedule.run(steps)
     world.check_coverage()

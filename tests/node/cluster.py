@@ -80,7 +80,9 @@ class Cluster:
         inline_limit: int = 64,
         seed: int = 0,
         engine: str = LANES,
+        lane_off_after: float = 5.0,
     ) -> None:
+        self.lane_off_after = lane_off_after
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
         limits = Limits(request_seconds=2.0)
@@ -113,7 +115,9 @@ class Cluster:
     def start(self, lane: int) -> Driver:
         """Start a node on what its disk holds."""
         self.lives += 1
-        settings = Settings(self.quorum, lane, b"test", self.lives)
+        settings = Settings(
+            self.quorum, lane, b"test", self.lives, lane_off_after=self.lane_off_after
+        )
         port = self.ports[lane] = Port(self, lane)
         log = Log.open(self.disks[lane], member_id=lane + 1, cluster_id=9)
         driver = Driver(
