@@ -73,6 +73,8 @@ class Said(Protocol):
 class History(Protocol):
     """What a log says, record by record; the state that a replica starts from."""
 
+    configs: tuple[Config, ...]  # upon which `changes` come
+
     @property
     def frontier(self) -> int: ...
 

@@ -49,6 +49,8 @@ class NodeConfig:
     inline_limit: int = 4096  # bytes; larger values are erasure coded
     heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
     engine: str = LANES
+    quota_auto_disarm: bool = False  # take back the NOSPACE alarm when there is room again
+    corrupt_check_seconds: float = 60.0  # between comparisons of the members; 0: none
     warnings: tuple[str, ...] = ()  # one line each, for the operator
 
     @property
@@ -118,6 +120,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         inline_limit=given.number("inline-limit"),
         heal_bytes_per_second=given.number("heal-rate"),
         engine=given.text("engine"),
+        quota_auto_disarm=given.truth("quota-auto-disarm"),
+        corrupt_check_seconds=given.seconds("corrupt-check-time"),
         warnings=given.warnings,
     )
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import NamedTuple, Protocol
 
 from racos.core.config import Change
 from racos.core.effects import Chunk, Effects
-from racos.core.engine import LANES, Engine, History
+from racos.core.engine import Engine, History
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
@@ -21,14 +20,18 @@ from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
+from racos.mvcc.shelf import MemoryShelf, Shelf
 from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
-from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.auditor import Auditor
+from racos.node.batcher import Batcher, Proposal, Reply
+from racos.node.checkpoint import Checkpoint
 from racos.node.engines import KITS
-from racos.node.healer import Healer, Healing
+from racos.node.healer import Healer
 from racos.node.leases import BarrierReply, Leases, Ports
+from racos.node.ports import Flusher, Link, Options
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.values import Values
 from racos.storage.log import Batch, Log
@@ -38,28 +41,6 @@ LAZY_FLUSH_SECONDS = 0.05  # for records that promise nothing
 SWEEP_SECONDS = 0.1
 LOG_QUEUE_BYTES_MAX = 64 << 20  # above it nothing new is proposed until the disk has caught up
 HEALING_QUEUE_BYTES_MAX = 16 << 20  # above it no fragment is healed
-
-
-class Link(Protocol):
-    """Frames to peers: coalesced, bounded, never blocking. False when it cannot be sent."""
-
-    def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool: ...
-
-
-class Flusher(Protocol):
-    def start(self, batch: Batch) -> bool:
-        """Run the batch: at once, and say True; or off this thread, say False, and have
-        `Driver.flushed(batch)` called later."""
-
-
-class Options(NamedTuple):
-    """What shapes a node beyond the core's settings."""
-
-    inline_limit: int = 4096  # bytes
-    cache_bytes: int = 64 << 20
-    limits: Limits = Limits()
-    healing: Healing = Healing()
-    engine: str = LANES
 
 
 class Driver:
@@ -76,8 +57,10 @@ class Driver:
         *,
         options: Options | None = None,
         hello: wire.Hello | None = None,
+        shelf: Shelf | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
+        differ: Callable[[tuple[int, ...], str], None] = lambda _lanes, _what: None,
     ) -> None:
         options = options or Options()
         self.quorum = settings.quorum
@@ -112,13 +95,18 @@ class Driver:
             report,
             options.healing,
         )
-        self.applier = Applier(Store(), self._load, applied)
+        shelf = MemoryShelf() if shelf is None else shelf
+        self.applier = Applier(Store(shelf), self.load, applied)
+        self.checkpoint = Checkpoint(shelf, self.store, log, options.flushes, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
             Ports(self.submit, self.read, clock),
             seed=b"%b/%d/%d" % (settings.secret, self.me, settings.incarnation),
             request_seconds=options.limits.request_seconds,
+        )
+        self.auditor = Auditor(
+            self.me, self.quorum, self.store, self._send_now, differ, options.auditing, clock()
         )
         self._in_flight: dict[int, Proposal] = {}
         self._reads: list[BarrierReply] = []
@@ -133,7 +121,7 @@ class Driver:
         past = self._recover(kit.history(self.quorum.total))
         self.replica: Engine = kit.replica(settings, clock(), past)
         self.values.now = clock()
-        self.applier.run()
+        self._apply()
 
     def live(self, now: float) -> int:
         """Bit set of the lanes that answer, this one among them."""
@@ -147,6 +135,7 @@ class Driver:
 
     def _recover(self, recovered: History) -> History:
         """Replay the log: what was said, and what was applied."""
+        recovered.configs = self.checkpoint.configs
         for entry in self.log.replay():
             record, values = records.decode(entry.kind, entry.header)
             if isinstance(record, PayRecord):
@@ -160,19 +149,30 @@ class Driver:
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
+        self.checkpoint.replayed(recovered.frontier)
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
     def _replay_batch(self, position: int, recovered: History) -> None:
         self._note_applied(position)
+        if self.library.place(position) < self.checkpoint.found.position:
+            return  # the index has it
         descriptor = self.library.descriptor(position)
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
         if batch.change is not None:
             recovered.changes.append((position, batch.change))
             return
-        self.applier.add(batch.commands, None)
+        self.applier.add(self.library.place(position), batch.commands, None)
         if not self.applier.waiting > 1:
-            self.applier.run()
+            self._apply()
+            self.checkpoint.durable()
+
+    def _apply(self) -> None:
+        """Apply what can be applied, as one step of the index."""
+        applier = self.applier
+        applier.run()
+        if applier.between_batches and applier.position > self.checkpoint.position:
+            self.checkpoint.step(applier.position)
 
     def _note_applied(self, position: int) -> None:
         self.library.note_applied(position)
@@ -187,14 +187,6 @@ class Driver:
     def read(self, read: BarrierReply) -> None:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
         self._reads.append(read)
-
-    def load(
-        self,
-        values: Sequence[CodedValue],
-        done: Callable[[dict[CodedValue, bytes] | Exception], None],
-    ) -> None:
-        """The bytes of coded values, from wherever they can be had."""
-        self._load(values, done)
 
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
@@ -211,6 +203,8 @@ class Driver:
                 self.values.reply(sender, message)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
+            elif isinstance(message, wire.HashRequest | wire.HashReply):
+                self.auditor.on_message(sender, message, self._clock())
             else:
                 self.replica.receive(sender, message)
 
@@ -229,6 +223,7 @@ class Driver:
         """A log batch is durable: the promises that rest on it may be said."""
         durable = self.log.done(batch)
         self._flushing = False
+        self.checkpoint.durable()
         self.healer.durable(durable)
         token = None
         while self._tokens and self._tokens[0][0] <= durable:
@@ -280,7 +275,9 @@ class Driver:
         self.replica.tick(now)
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
+        self.checkpoint.tick(now, between_batches=self.applier.between_batches)
         live = self.live(now)
+        self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
@@ -361,7 +358,7 @@ class Driver:
         if effects.reads:
             self.applier.after(lambda: self._finish_reads(effects.reads))
         if self.applier.waiting:
-            self.applier.run()
+            self._apply()
 
     def _decided(self, position: int, payload: Payload) -> None:
         """A batch's turn has come."""
@@ -371,17 +368,18 @@ class Driver:
         if proposal is not None and proposal.prepared.commands:
             commands = self._encoder.bind(proposal.prepared, round_, lane)
             self._keep_values(proposal, round_, lane)
-            self.applier.add(commands, proposal.replies)
+            self.applier.add(self.library.place(position), commands, proposal.replies)
             return
         batch = batches.unpack(payload.descriptor, round_, lane)
         if batch.change is None:
-            self.applier.add(batch.commands, None)
+            self.applier.add(self.library.place(position), batch.commands, None)
         else:
             self._change_configuration(position, batch.change)
 
     def _change_configuration(self, position: int, change: Change) -> None:
         config = self.replica.change(position, change)
         if config is not None:
+            self.checkpoint.keep_configs(self.replica.configs.known)
             name = "on" if change.on else "off"
             self._report(
                 f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
@@ -446,14 +444,16 @@ class Driver:
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _load(
+    def load(
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
+        *,
+        background: bool = False,
     ) -> None:
-        # A replay may need values, too; nobody is connected then, and there is no replica yet.
+        """The bytes of coded values, from wherever they can be had; from here during a replay."""
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
-        self.values.load_all(values, done, absent)
+        self.values.load_all(values, done, absent, background=background)
 
     def _rebuild(self, position: int, mask: int) -> None:
         """Fragments this replica should hold of a batch, from those that others hold."""
@@ -471,7 +471,7 @@ class Driver:
             else:
                 self.replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
 
-        rebuild(self._load, self.codec, named, mask, done)
+        rebuild(self.load, self.codec, named, mask, done)
 
     # -- deadlines -------------------------------------------------------------------------------
 

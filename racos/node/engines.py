@@ -30,6 +30,10 @@ class QueueLibrary(Library):
     def note_order(self, record: AppliedRecord) -> None:
         self._slots.extend(record.ones)
 
+    def place(self, position: int) -> int:
+        del position  # the one applied last
+        return self._slots[len(self._applied) - 1]
+
     def note_applied(self, position: int) -> None:
         super().note_applied(position)
         self._highest = max(self._highest, position)

@@ -37,6 +37,7 @@ class Library:
         "_total",
         "_unreadable",
         "damaged",
+        "pruned",
     )
 
     def __init__(
@@ -52,6 +53,7 @@ class Library:
         self._fragments: dict[int, dict[int, tuple[Place, ...]]] = {}
         self._applied: list[int] = []  # positions of applied batches, ascending
         self.damaged: list[int] = []  # positions that lost a fragment since somebody took the list
+        self.pruned: Callable[[int, int], None] | None = None  # told of `prune`'s arguments
 
     def add(self, record: PayRecord, blobs: Sequence[Place], values: int) -> int:
         """Note a batch, or more fragments of it, that the log has; returns its position.
@@ -103,6 +105,15 @@ class Library:
                     self.drop_fragment(position, index)
         return found
 
+    def held_places(self) -> list[tuple[int, int, Place]]:
+        """Where each fragment of each coded value is: (position, fragment, place). O(fragments)."""
+        return [
+            (position, index, place)
+            for position, known in self._fragments.items()
+            for index, places in known.items()
+            for place in places
+        ]
+
     def held(self, position: int) -> int:
         """Bit set of the fragments that the log has of a coded batch."""
         return sum(1 << index for index in self._fragments.get(position, ()))
@@ -117,12 +128,18 @@ class Library:
 
     def prune(self, position: int, keep: int) -> int:
         """Forget every fragment of a batch but one; returns how many bytes became dead."""
+        if self.pruned is not None:
+            self.pruned(position, keep)
         known = self._fragments[position]
         self._fragments[position] = {keep: known.pop(keep)}
         return sum(place.length for places in known.values() for place in places)
 
     def note_order(self, record: AppliedRecord) -> None:
         """What `note_applied` will be told next; positions of lanes tell their order themselves."""
+
+    def place(self, position: int) -> int:
+        """Where the batch that `note_applied` was told last stands in the order."""
+        return position
 
     def note_applied(self, position: int) -> None:
         self._applied.append(position)

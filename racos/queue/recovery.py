@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from racos.core.ballots import Ballot, is_state
-from racos.core.config import Change
+from racos.core.config import Change, Config
 from racos.core.messages import AppliedRecord, Payload, PayRecord, Record, ReserveRecord
 from racos.queue.pool import Settlement
 
@@ -26,6 +26,7 @@ class Recovered:
         self.frontier = 0
         self.reserved = -1  # stamps
         self.highest_one = -1
+        self.configs: tuple[Config, ...] = (Config(),)
         self.changes: list[tuple[int, Change]] = []  # of lanes; there are none here
         self.slots: dict[int, Held] = {}  # batches by name
         self.ballots: dict[int, list[Ballot]] = {}  # by slot

@@ -195,6 +195,9 @@ class Bench:
         del lane, sequence, kind
         self.tally.logged_bytes += len(header) + sum(map(len, blobs))
 
+    def pruned(self, lane: int, position: int, keep: int) -> None:
+        """Not looked at."""
+
     def synced(self, lane: int, sequence: int) -> None:
         del lane, sequence
         self.tally.syncs += 1

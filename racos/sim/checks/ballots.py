@@ -29,8 +29,8 @@ class QueueAgreement(Agreement):
     Not verified: which batch a queue should have put in front.
     """
 
-    def __init__(self, total: int) -> None:
-        super().__init__(total)
+    def __init__(self, total: int, secret: bytes = b"") -> None:
+        super().__init__(total, secret)
         self._words: dict[tuple[int, int, int], Ballot] = {}  # (sender, slot, step)
         self._names: dict[int, int] = {}  # slot -> the name of its 1s
         self._slot_of: dict[int, int] = {}
@@ -50,6 +50,7 @@ class QueueAgreement(Agreement):
             raise Violation("said-once", f"n{sender} said {said} and {ballot}")
         if step == PROPOSAL:
             self.inputs[slot] = self.inputs.get(slot, 0) | 1 << value
+            self.phases.setdefault(slot, 1)
             return
         phase = phase_of(step)
         self.phases[slot] = max(self.phases.get(slot, 0), phase + 1)
