@@ -6,7 +6,7 @@ replicas at once, need no protocol of their own.
 
 from __future__ import annotations
 
-from racos.core.config import Change, Config
+from racos.core.config import Config
 from racos.core.messages import (
     AppliedRecord,
     Payload,
@@ -32,12 +32,11 @@ class SaidInSlot:
 class Recovered:
     """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`.
 
-    `changes` are those of the configuration among these batches, in order, upon `configs`, which is
-    what was known before the log's first record. Whoever replays looks into batches, and adds them.
+    `configs` are the epochs that these batches, and those before the log's first record, make: set
+    by whoever replays, and so looks into batches.
     """
 
     __slots__ = (
-        "changes",
         "configs",
         "frontier",
         "highest_one",
@@ -55,7 +54,6 @@ class Recovered:
         self.highest_one = -1
         self.slots: dict[int, SaidInSlot] = {}
         self.configs: tuple[Config, ...] = (Config(),)
-        self.changes: list[tuple[int, Change]] = []  # (position, change)
 
     def add(self, record: Record) -> list[int]:
         """Take the next record; returns the positions it shows to be applied, in order."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from racos.core.config import Change
+from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -112,7 +112,7 @@ class Driver:
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        self.replica = Replica(settings, clock(), self._recover())
+        self.replica = Replica(settings, clock(), self._recover(settings.rounds_max))
         self.values.now = clock()
         self._apply()
 
@@ -126,10 +126,10 @@ class Driver:
 
     # -- start -----------------------------------------------------------------------------------
 
-    def _recover(self) -> Recovered:
+    def _recover(self, rounds_max: int) -> Recovered:
         """Replay the log: what was said, and what was applied."""
         recovered = Recovered(self.quorum.total)
-        recovered.configs = self.checkpoint.configs
+        configs = Configs(self.quorum.faults, rounds_max, self.checkpoint.configs)
         for entry in self.log.replay():
             record, values = records.decode(entry.kind, entry.header)
             if isinstance(record, PayRecord):
@@ -137,7 +137,8 @@ class Driver:
                 if self.healer.holdings.knows(position):
                     self.healer.holdings.found_durable(position)
             for position in recovered.add(record):
-                self._replay_batch(position, recovered)
+                self._replay_batch(position, configs)
+        recovered.configs = configs.known
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
@@ -145,14 +146,16 @@ class Driver:
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int, recovered: Recovered) -> None:
+    def _replay_batch(self, position: int, configs: Configs) -> None:
         self._note_applied(position)
         if position < self.checkpoint.found.position:
             return  # the index has it
-        descriptor = self.library.descriptor(position)
-        batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
+        round_, lane = divmod(position, self.quorum.total)
+        batch = batches.unpack(self.library.descriptor(position), round_, lane)
         if batch.change is not None:
-            recovered.changes.append((position, batch.change))
+            if configs.apply(batch.change, round_) is not None:
+                configs.forget_below(round_)
+                self.checkpoint.keep_configs(configs.known)
             return
         self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:

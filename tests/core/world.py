@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from racos.core.agreement import Patience
-from racos.core.config import Change, Config
+from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import (
     Hold,
@@ -97,6 +97,7 @@ class Node:
     def start(self) -> None:
         world = self.world
         recovered = Recovered(world.quorum.total)
+        configs = Configs(world.quorum.faults, world.rounds_max)
         self.batches, self.applied, self.paused, self.wish = {}, [], False, None
         for record in self.log:
             self._index(record)
@@ -104,7 +105,8 @@ class Node:
                 self._apply(position, self.batches[position])
                 change = change_of(self.batches[position].descriptor)
                 if change is not None:
-                    recovered.changes.append((position, change))
+                    configs.apply(change, position // world.quorum.total)
+        recovered.configs = configs.known
         self.lives += 1
         self.tokens = []
         self.replica = Replica(
