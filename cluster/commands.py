@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cluster.backup import restore_command, snapshot_app
 from cluster.find import NotFound
 from cluster.spec import STATE_FILE, ClusterError, lay_out
 from cluster.supervisor import READY_TIMEOUT, LocalCluster, State
@@ -35,6 +36,8 @@ cluster_app = typer.Typer(
     help="A cluster of local processes.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(snapshot_app, name="snapshot")
+app.command("restore")(restore_command)
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Directory of the local cluster.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Nodes: n1, n2, ..")]

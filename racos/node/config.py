@@ -47,6 +47,8 @@ class NodeConfig:
     data_fragments: int = 0  # k of the erasure code; 0: n - f
     inline_limit: int = 4096  # bytes; larger values are erasure coded
     heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
+    quota_auto_disarm: bool = False  # take back the NOSPACE alarm when there is room again
+    corrupt_check_seconds: float = 60.0  # between comparisons of the members; 0: none
     warnings: tuple[str, ...] = ()  # one line each, for the operator
 
     @property
@@ -114,6 +116,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         data_fragments=given.number("data-fragments"),
         inline_limit=given.number("inline-limit"),
         heal_bytes_per_second=given.number("heal-rate"),
+        quota_auto_disarm=given.truth("quota-auto-disarm"),
+        corrupt_check_seconds=given.seconds("corrupt-check-time"),
         warnings=given.warnings,
     )
 

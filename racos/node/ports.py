@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from racos.core.messages import Buffer
+from racos.node.auditor import Auditing
 from racos.node.batcher import Limits
 from racos.node.checkpoint import Flushes
 from racos.node.healer import Healing
@@ -31,4 +32,5 @@ class Options(NamedTuple):
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
+    auditing: Auditing = Auditing()
     flushes: Flushes = Flushes()

@@ -55,7 +55,23 @@ class Hello(NamedTuple):
     client_urls: tuple[str, ...]
 
 
-NodeMessage: TypeAlias = Message | Chunk | FragmentRequest | FragmentReply | Hello
+class HashRequest(NamedTuple):
+    """What is the hash of all that a compaction at one revision keeps up to another?"""
+
+    number: int
+    revision: int
+    compact_revision: int
+
+
+class HashReply(NamedTuple):
+    number: int
+    hash: int  # u32
+    known: bool = True  # False: it cannot be told here any more
+
+
+NodeMessage: TypeAlias = (
+    Message | Chunk | FragmentRequest | FragmentReply | Hello | HashRequest | HashReply
+)
 
 
 def encode(messages: Iterable[NodeMessage]) -> tuple[bytes, list[Buffer]]:
@@ -157,6 +173,14 @@ def _add_hello(frame: pb.Frame, hello: Hello, _blobs: list[Buffer]) -> None:
     frame.hello.SetInParent()
 
 
+def _add_hash_request(frame: pb.Frame, request: HashRequest, _blobs: list[Buffer]) -> None:
+    frame.hash_requests.add(**request._asdict())
+
+
+def _add_hash_reply(frame: pb.Frame, reply: HashReply, _blobs: list[Buffer]) -> None:
+    frame.hash_replies.add(**reply._asdict())
+
+
 _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     Pay: _add_pay,
     State: _add_state,
@@ -172,6 +196,8 @@ _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     FragmentRequest: _add_fragment_request,
     FragmentReply: _add_fragment_reply,
     Hello: _add_hello,
+    HashRequest: _add_hash_request,
+    HashReply: _add_hash_reply,
 }
 
 
@@ -263,3 +289,7 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
         yield Beat(beat.round, beat.frontier, beat.whole, beat.epoch, beat.back)
     if frame.HasField("hello"):
         yield Hello(frame.hello.name, tuple(frame.hello.client_urls))
+    for asked in frame.hash_requests:
+        yield HashRequest(asked.number, asked.revision, asked.compact_revision)
+    for said in frame.hash_replies:
+        yield HashReply(said.number, said.hash, said.known)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Frame(_message.Message):
-    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello")
+    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello", "hash_requests", "hash_replies")
     PAYS_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,8 @@ class Frame(_message.Message):
     FRAGMENT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     FRAGMENT_REPLIES_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
+    HASH_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    HASH_REPLIES_FIELD_NUMBER: _ClassVar[int]
     pays: _containers.RepeatedCompositeFieldContainer[Pay]
     states: _containers.RepeatedCompositeFieldContainer[State]
     votes: _containers.RepeatedCompositeFieldContainer[Vote]
@@ -37,7 +39,9 @@ class Frame(_message.Message):
     fragment_requests: _containers.RepeatedCompositeFieldContainer[FragmentRequest]
     fragment_replies: _containers.RepeatedCompositeFieldContainer[FragmentReply]
     hello: Hello
-    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ...) -> None: ...
+    hash_requests: _containers.RepeatedCompositeFieldContainer[HashRequest]
+    hash_replies: _containers.RepeatedCompositeFieldContainer[HashReply]
+    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., hash_requests: _Optional[_Iterable[_Union[HashRequest, _Mapping]]] = ..., hash_replies: _Optional[_Iterable[_Union[HashReply, _Mapping]]] = ...) -> None: ...
 
 class Pay(_message.Message):
     __slots__ = ("lane", "round", "previous", "held", "values", "coded")
@@ -182,3 +186,23 @@ class Hello(_message.Message):
     name: str
     client_urls: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, name: _Optional[str] = ..., client_urls: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class HashRequest(_message.Message):
+    __slots__ = ("number", "revision", "compact_revision")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    revision: int
+    compact_revision: int
+    def __init__(self, number: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
+
+class HashReply(_message.Message):
+    __slots__ = ("number", "hash", "known")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    hash: int
+    known: bool
+    def __init__(self, number: _Optional[int] = ..., hash: _Optional[int] = ..., known: _Optional[bool] = ...) -> None: ...

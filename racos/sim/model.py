@@ -10,6 +10,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from racos.mvcc.command import (
+    AlarmSwitch,
     Command,
     Compact,
     CompactResult,
@@ -27,6 +28,7 @@ from racos.mvcc.command import (
     LeaseGrantResult,
     LeaseRenew,
     LeaseRenewResult,
+    Load,
     Operation,
     Put,
     PutResult,
@@ -61,6 +63,7 @@ class Model:
         self.place += 1
         if isinstance(command, Compact):
             return self._compact(command.revision)
+        assert not isinstance(command, AlarmSwitch | Load), "simulated clients send none"
         self._changes: list[Event] = []
         result: Result | Refused
         if isinstance(command, Put | DeleteRange | Txn):
