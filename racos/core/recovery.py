@@ -6,7 +6,7 @@ replicas at once, need no protocol of their own.
 
 from __future__ import annotations
 
-from racos.core.config import Config
+from racos.core.config import Change, Config
 from racos.core.messages import (
     AppliedRecord,
     Payload,
@@ -14,6 +14,7 @@ from racos.core.messages import (
     Record,
     ReserveRecord,
     StateRecord,
+    VoteRecord,
 )
 
 
@@ -32,11 +33,12 @@ class SaidInSlot:
 class Recovered:
     """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`.
 
-    `configs` are the epochs that these batches, and those before the log's first record, make: set
-    by whoever replays, and so looks into batches.
+    `changes` are those of the configuration among these batches, in order, upon `configs`, which is
+    what was known before the log's first record. Whoever replays looks into batches, and adds them.
     """
 
     __slots__ = (
+        "changes",
         "configs",
         "frontier",
         "highest_one",
@@ -54,6 +56,7 @@ class Recovered:
         self.highest_one = -1
         self.slots: dict[int, SaidInSlot] = {}
         self.configs: tuple[Config, ...] = (Config(),)
+        self.changes: list[tuple[int, Change]] = []  # (position, change)
 
     def add(self, record: Record) -> list[int]:
         """Take the next record; returns the positions it shows to be applied, in order."""
@@ -63,6 +66,8 @@ class Recovered:
             self.reserved = max(self.reserved, record.upto)
         elif isinstance(record, AppliedRecord):
             return self._add_applied(record)
+        elif not isinstance(record, StateRecord | VoteRecord):
+            raise ValueError(f"{type(record).__name__} is not a record of this engine")
         else:
             for round_ in range(record.first, record.last + 1):
                 said = self._slot(round_ * self.total + record.lane)

@@ -91,6 +91,8 @@ class Replica:
 
     def _resume(self, past: Recovered) -> None:
         """Stand where the log says this replica stood."""
+        for position, change in past.changes:
+            self.configs.apply(change, position // self.quorum.total)
         self.configs.forget_below(self.window.round)
         self.window.ones = past.ones
         self.window.highest_one = past.highest_one

@@ -194,18 +194,19 @@ def test_a_restarted_replica_stands_in_the_epoch_its_log_tells_of() -> None:
     past = Recovered(3)
     past.add(PayRecord(0, 0, change_payload(OFF2), 1, True))
     past.add(AppliedRecord(0, 3, (0,)))
-    past.configs = switched((0, OFF2)).known
+    past.changes.append((0, OFF2))
     made = replica(0, past)
     assert made.configs.newest == Config(1, 5, 0b100)
     assert made.window.value_at(5 * 3 + 2) == 0
 
 
-def test_a_replica_that_starts_far_on_needs_no_older_epochs() -> None:
+def test_a_replica_may_start_from_epochs_that_a_checkpoint_kept() -> None:
     past = Recovered(3)
-    past.frontier = 40 * 3
-    past.configs = (Config(6, 20, 0b001), Config(7, 34, 0), Config(8, 50, 0b010))
+    past.frontier = 30 * 3
+    past.configs = (Config(6, 20, 0b001),)
+    past.changes = [(29 * 3 + 1, Change(0, True, 6))]
     made = replica(1, past)
-    assert made.configs.known == (Config(7, 34, 0), Config(8, 50, 0b010))
+    assert made.configs.known == (Config(6, 20, 0b001), Config(7, 34, 0))
 
 
 def test_a_read_asks_as_many_as_ever_with_a_lane_off() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from racos.core.agreement import Patience
-from racos.core.config import Change, Config, Configs
+from racos.core.config import Change, Config
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import (
     Hold,
@@ -97,7 +97,6 @@ class Node:
     def start(self) -> None:
         world = self.world
         recovered = Recovered(world.quorum.total)
-        configs = Configs(world.quorum.faults, world.rounds_max)
         self.batches, self.applied, self.paused, self.wish = {}, [], False, None
         for record in self.log:
             self._index(record)
@@ -105,8 +104,7 @@ class Node:
                 self._apply(position, self.batches[position])
                 change = change_of(self.batches[position].descriptor)
                 if change is not None:
-                    configs.apply(change, position // world.quorum.total)
-        recovered.configs = configs.known
+                    recovered.changes.append((position, change))
         self.lives += 1
         self.tokens = []
         self.replica = Replica(
@@ -270,6 +268,8 @@ class Node:
 class World:
     """n replicas, a seeded scheduler, and the invariants."""
 
+    dry_steps_max = 100  # rounds of messages until nothing is left to say at one moment
+
     def __init__(
         self,
         total: int,
@@ -299,12 +299,15 @@ class World:
         self.read_upto = -1  # highest position a finished read saw
         self.nodes: list[Node] = []
         for lane in range(total):
-            self.nodes.append(Node(self, lane))
+            self.nodes.append(self.make_node(lane))
         for node in self.nodes:
             assert node.replica is not None
             for peer in range(total):
                 if peer != node.lane:
                     node.replica.peer_up(peer)
+
+    def make_node(self, lane: int) -> Node:
+        return Node(self, lane)
 
     def settings(self, lane: int, incarnation: int) -> Settings:
         return Settings(
@@ -413,7 +416,7 @@ class World:
 
     def _run_dry(self) -> None:
         """Deliver, sync and carry out until nothing is left to do at this moment."""
-        for _ in range(100):
+        for _ in range(self.dry_steps_max):
             for node in self.nodes:
                 node.turn()
                 node.sync()
