@@ -23,6 +23,7 @@ from racos import __version__
 
 _WATCH_PAUSE = 0.5  # seconds between looks at the nodes of a foreground cluster
 _DISK_UNIT = 1024 * 1024
+_STATUS_COLUMNS = 110  # narrower, addresses would be cut
 
 app = typer.Typer(
     help="Racos: a leaderless, erasure-coded key-value store that speaks etcd's API.",
@@ -129,9 +130,10 @@ def up(
 
 @cluster_app.command()
 def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
-    """Show the nodes: state, pid, addresses, readiness, missing fragments, space on disk."""
+    """Show the nodes: state, pid, addresses, readiness, lanes, missing fragments, space on disk."""
     cluster = LocalCluster.open(data_dir)
-    titles = ("node", "state", "pid", "clients", "peers", "ready", "missing", "MiB on disk")
+    titles = ("node", "state", "pid", "clients", "peers", "ready", "lane", "missing", "MiB on disk")
+    lanes_off = cluster.lanes_off()
     table = Table(*titles, box=None)
     for node in cluster.spec.nodes:
         state = cluster.state(node.name)
@@ -144,11 +146,11 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             node.endpoint,
             node.peer_url.removeprefix("http://"),
             "yes" if running and cluster.is_ready(node.name) else "no",
+            "-" if lanes_off is None else "off" if node.name in lanes_off else "on",
             "-" if missing is None else f"{missing:.0f}",
             f"{_disk_bytes(cluster.data_path(node.name)) / _DISK_UNIT:.1f}",
         )
-    console = Console()
-    console.print(table, width=max(console.width, 100))
+    Console(width=max(Console().width, _STATUS_COLUMNS)).print(table)
     print(_endpoints_line(cluster))
 
 

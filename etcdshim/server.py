@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import uvloop
 
@@ -42,6 +43,7 @@ from racos.node.identity import identify
 from racos.node.memory import keep_large_buffers
 from racos.node.metrics import Metrics
 from racos.node.node import Node
+from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import IdentityError
 from racos.storage.log import LogError
 
@@ -58,7 +60,6 @@ class NodeBackend:
         self._node = node
         self.cluster_id = node.cluster_id
         self.member_id = node.member_id
-        self.term = node.term
         # Straight through: these are on every request's way.
         self.propose: Callable[[Command], asyncio.Future[Result]] = node.propose
         self.barrier: Callable[[], asyncio.Future[None]] = node.barrier
@@ -71,6 +72,10 @@ class NodeBackend:
         self.has_room: Callable[[int], bool] = node.has_room
         self.view: Callable[[], View] = node.view
         self.alarms: Callable[[], Sequence[Alarm]] = node.alarms
+
+    @property
+    def term(self) -> int:
+        return self._node.term
 
     @property
     def revision(self) -> int:
@@ -142,8 +147,11 @@ class NodeHealth:
         return self._metrics.render()
 
 
-def run(config: NodeConfig) -> int:
-    """Serve until SIGTERM or SIGINT; the process's exit code. One line on stderr for each error."""
+def run(config: NodeConfig, disk: Callable[[Path], Disk] = OsDisk) -> int:
+    """Serve until SIGTERM or SIGINT; the process's exit code. One line on stderr for each error.
+
+    `disk` opens the log's directory.
+    """
     logging.basicConfig(
         stream=sys.stderr,
         level=LEVELS.get(config.log_level, logging.ERROR),
@@ -155,7 +163,7 @@ def run(config: NodeConfig) -> int:
     log.info("server.start version=%s %s", __version__, config.describe())
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config))
+            return runner.run(_serve(config, disk))
     except (ConfigError, IdentityError, LogError, ShelfError) as error:
         return _refuse(config, str(error))
     except OSError as error:
@@ -194,7 +202,7 @@ def _die(config: NodeConfig, error: BaseException) -> None:
     os._exit(70)
 
 
-async def _serve(config: NodeConfig) -> int:
+async def _serve(config: NodeConfig, disk: Callable[[Path], Disk]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -202,7 +210,7 @@ async def _serve(config: NodeConfig) -> int:
     identity = identify(config)
     # A node that cannot be reached must not begin to take part, which writes to its log.
     await check(config.listen_client_urls)
-    async with Node(config, identity, lambda error: _die(config, error)) as node:
+    async with Node(config, identity, lambda error: _die(config, error), disk) as node:
         backend = NodeBackend(node)
         limits = Limits(
             max_request_bytes=config.max_request_bytes,

@@ -6,6 +6,7 @@ replicas at once, need no protocol of their own.
 
 from __future__ import annotations
 
+from racos.core.config import Change, Config
 from racos.core.messages import (
     AppliedRecord,
     Payload,
@@ -29,9 +30,22 @@ class SaidInSlot:
 
 
 class Recovered:
-    """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`."""
+    """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`.
 
-    __slots__ = ("frontier", "highest_one", "ones", "reserved", "slots", "total")
+    `changes` are those of the configuration among these batches, in order, upon `configs`, which is
+    what was known before the log's first record. Whoever replays looks into batches, and adds them.
+    """
+
+    __slots__ = (
+        "changes",
+        "configs",
+        "frontier",
+        "highest_one",
+        "ones",
+        "reserved",
+        "slots",
+        "total",
+    )
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -40,6 +54,8 @@ class Recovered:
         self.reserved = -1
         self.highest_one = -1
         self.slots: dict[int, SaidInSlot] = {}
+        self.configs: tuple[Config, ...] = (Config(),)
+        self.changes: list[tuple[int, Change]] = []  # (position, change)
 
     def add(self, record: Record) -> list[int]:
         """Take the next record; returns the positions it shows to be applied, in order."""

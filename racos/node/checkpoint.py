@@ -8,19 +8,23 @@ applied as the index has, and the replay goes on from there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
+from racos.core.config import Config
 from racos.mvcc.shelf import Shelf
 from racos.mvcc.store import Store
 from racos.storage.log import Log, LogError
 
 APPLIED: Final = b"a"  # key of the applied position
+CONFIGS: Final = b"c"  # key of the configuration epochs
 
 COMPACT_VERSIONS = 64  # looked at in one tick
 LOAD_KEYS = 2000  # in one tick, after a start
 
 _APPLIED = Struct("<QQ")  # position, log sequence
+_CONFIG = Struct("<QqQ")  # epoch, first round, bit set of lanes that are off
 
 
 class Flushes(NamedTuple):
@@ -50,6 +54,12 @@ def read_applied(shelf: Readable) -> Applied:
     return Applied(0, 0) if data is None else Applied(*_APPLIED.unpack(data))
 
 
+def read_configs(shelf: Readable) -> tuple[Config, ...]:
+    """The epochs known when the index was written."""
+    data = shelf.get(CONFIGS)
+    return (Config(),) if data is None else tuple(map(Config._make, _CONFIG.iter_unpack(data)))
+
+
 class Checkpoint:
     __slots__ = (
         "_flushed_at",
@@ -58,6 +68,7 @@ class Checkpoint:
         "_log",
         "_shelf",
         "_store",
+        "configs",
         "found",
         "position",
     )
@@ -70,7 +81,14 @@ class Checkpoint:
         self._flushed_at = now
         self._flushed_log = 0  # bytes written to the log when the last flush began
         self.found = read_applied(shelf)  # at start
+        self.configs = read_configs(shelf)
         self.position = self.found.position  # of the newest step
+
+    def keep_configs(self, known: Sequence[Config]) -> None:
+        """A change of the configuration was applied. Its slot, or an earlier one, is replayed after
+        a crash before the next step; a change that is applied again comes to nothing.
+        """
+        self._shelf.put(CONFIGS, b"".join([_CONFIG.pack(*config) for config in known]))
 
     def replayed(self, frontier: int) -> None:
         """The log was read to its end. LogError if it lacks what the index rests on."""

@@ -8,8 +8,9 @@ node drives this in production; a simulator drives the same class.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from math import inf
 
+from racos.core.config import Change
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -24,12 +25,13 @@ from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
-from racos.node.auditor import Auditing, Auditor
-from racos.node.batcher import Batcher, Limits, Proposal, Reply
-from racos.node.checkpoint import Checkpoint, Flushes
-from racos.node.healer import Healer, Healing
+from racos.node.auditor import Auditor
+from racos.node.batcher import Batcher, Proposal, Reply
+from racos.node.checkpoint import Checkpoint
+from racos.node.healer import Healer
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.library import Library
+from racos.node.ports import Flusher, Link, Options
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.values import Values
 from racos.storage.log import Batch, Log
@@ -39,29 +41,6 @@ LAZY_FLUSH_SECONDS = 0.05  # for records that promise nothing
 SWEEP_SECONDS = 0.1
 LOG_QUEUE_BYTES_MAX = 64 << 20  # above it nothing new is proposed until the disk has caught up
 HEALING_QUEUE_BYTES_MAX = 16 << 20  # above it no fragment is healed
-
-
-class Link(Protocol):
-    """Frames to peers: coalesced, bounded, never blocking. False when it cannot be sent."""
-
-    def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool: ...
-
-
-class Flusher(Protocol):
-    def start(self, batch: Batch) -> bool:
-        """Run the batch: at once, and say True; or off this thread, say False, and have
-        `Driver.flushed(batch)` called later."""
-
-
-class Options(NamedTuple):
-    """What shapes a node beyond the core's settings."""
-
-    inline_limit: int = 4096  # bytes
-    cache_bytes: int = 64 << 20
-    limits: Limits = Limits()
-    healing: Healing = Healing()
-    auditing: Auditing = Auditing()
-    flushes: Flushes = Flushes()
 
 
 class Driver:
@@ -96,7 +75,7 @@ class Driver:
         self._report = report
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
-        self.library = Library(log, self.quorum.total)
+        self.library = Library(log, self.quorum.total, report)
         self.values = Values(
             self.me,
             self.quorum,
@@ -155,6 +134,7 @@ class Driver:
     def _recover(self) -> Recovered:
         """Replay the log: what was said, and what was applied."""
         recovered = Recovered(self.quorum.total)
+        recovered.configs = self.checkpoint.configs
         for entry in self.log.replay():
             record, values = records.decode(entry.kind, entry.header)
             if isinstance(record, PayRecord):
@@ -162,7 +142,7 @@ class Driver:
                 if self.healer.holdings.knows(position):
                     self.healer.holdings.found_durable(position)
             for position in recovered.add(record):
-                self._replay_batch(position)
+                self._replay_batch(position, recovered)
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
@@ -170,13 +150,16 @@ class Driver:
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int) -> None:
+    def _replay_batch(self, position: int, recovered: Recovered) -> None:
         self._note_applied(position)
         if position < self.checkpoint.found.position:
             return  # the index has it
-        round_, lane = divmod(position, self.quorum.total)
-        commands = batches.decode(self.library.descriptor(position), round_, lane)
-        self.applier.add(position, commands, None)
+        descriptor = self.library.descriptor(position)
+        batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
+        if batch.change is not None:
+            recovered.changes.append((position, batch.change))
+            return
+        self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
             self.checkpoint.durable()
@@ -331,7 +314,7 @@ class Driver:
             appended = self.log.append(kind, header, blobs)
             sequence = appended.sequence
             if isinstance(record, PayRecord):
-                values = _values_per_fragment(record)
+                values = records.values_per_fragment(record)
                 self.library.add(record, appended.blobs, values)
             elif isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
@@ -345,7 +328,7 @@ class Driver:
         """Put healed fragments into the log's queue; nothing is promised, so no hurry."""
         kind, header, blobs = records.encode(record)
         appended = self.log.append(kind, header, blobs)
-        self.library.add(record, appended.blobs, _values_per_fragment(record))
+        self.library.add(record, appended.blobs, records.values_per_fragment(record))
         if self._lazy_since is None:
             self._lazy_since = self._clock()
         return appended.sequence
@@ -358,11 +341,14 @@ class Driver:
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
             chunk = self.library.chunk(position, self.replica.window.frontier)
-            self._send_now(peer, chunk)
+            if chunk.end > position:
+                self._send_now(peer, chunk)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
                 self.batcher.put_back(proposal)
+        if effects.wish is not None:
+            self.batcher.put_back(Proposal(batches.prepare_change(effects.wish), (), inf))
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
@@ -375,12 +361,25 @@ class Driver:
         self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
-        if proposal is None:
-            self.applier.add(position, batches.decode(payload.descriptor, round_, lane), None)
+        if proposal is not None and proposal.prepared.commands:
+            commands = self._encoder.bind(proposal.prepared, round_, lane)
+            self._keep_values(proposal, round_, lane)
+            self.applier.add(position, commands, proposal.replies)
             return
-        commands = self._encoder.bind(proposal.prepared, round_, lane)
-        self._keep_values(proposal, round_, lane)
-        self.applier.add(position, commands, proposal.replies)
+        batch = batches.unpack(payload.descriptor, round_, lane)
+        if batch.change is None:
+            self.applier.add(position, batch.commands, None)
+        else:
+            self._change_configuration(position, batch.change)
+
+    def _change_configuration(self, position: int, change: Change) -> None:
+        config = self.replica.change(position, change)
+        if config is not None:
+            self.checkpoint.keep_configs(self.replica.configs.known)
+            name = "on" if change.on else "off"
+            self._report(
+                f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
+            )
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""
@@ -491,10 +490,3 @@ class Driver:
 
     def _waiting_reads(self) -> list[BarrierReply]:
         return [read for reads, _ in self._tickets.values() for read in reads]
-
-
-def _values_per_fragment(record: PayRecord) -> int:
-    payload = record.payload
-    for index in bits(record.held):
-        return len(payload.fragments[index]) if payload.coded else 0
-    return 0

@@ -7,29 +7,53 @@ the index does not name any more is dead: a log that rewrites its segments need 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from racos.core.effects import Chunk
 from racos.core.messages import Payload, PayRecord
 from racos.core.quorum import bits
-from racos.storage.log import Log, Place
+from racos.node.records import BadDescriptor, unseal
+from racos.storage.log import Log, LogError, Place
 
-CHUNK_BYTES_MAX = 4 << 20
-CHUNK_BATCHES_MAX = 1000
+# Small, since who serves or installs one does nothing else meanwhile: some milliseconds.
+CHUNK_BYTES_MAX = 512 << 10
+CHUNK_BATCHES_MAX = 200
+
+
+class Unreadable(Exception):
+    """A batch's descriptor cannot be had from this log; one line says which and why."""
 
 
 class Library:
-    __slots__ = ("_applied", "_coded", "_descriptors", "_fragments", "_log", "_total", "damaged")
+    """`report` is told in one line, once each, of what the log does not give back any more."""
 
-    def __init__(self, log: Log, total: int) -> None:
+    __slots__ = (
+        "_applied",
+        "_coded",
+        "_descriptors",
+        "_fragments",
+        "_log",
+        "_report",
+        "_total",
+        "_unreadable",
+        "damaged",
+        "pruned",
+    )
+
+    def __init__(
+        self, log: Log, total: int, report: Callable[[str], None] = lambda _text: None
+    ) -> None:
         self._log = log
         self._total = total
+        self._report = report
+        self._unreadable: set[int] = set()  # positions whose descriptor was reported
         self._descriptors: dict[int, Place] = {}
         self._coded: set[int] = set()
         # position -> fragment index -> a place for each coded value of the batch
         self._fragments: dict[int, dict[int, tuple[Place, ...]]] = {}
         self._applied: list[int] = []  # positions of applied batches, ascending
         self.damaged: list[int] = []  # positions that lost a fragment since somebody took the list
+        self.pruned: Callable[[int, int], None] | None = None  # told of `prune`'s arguments
 
     def add(self, record: PayRecord, blobs: Sequence[Place], values: int) -> int:
         """Note a batch, or more fragments of it, that the log has; returns its position.
@@ -47,21 +71,48 @@ class Library:
         return position
 
     def descriptor(self, position: int) -> bytes:
-        """A batch's descriptor, read from the log."""
-        return self._log.read(self._descriptors[position])
+        """A batch's descriptor, read from the log and checked. Raises Unreadable."""
+        place = self._descriptors[position]
+        try:
+            return unseal(self._log.read(place))
+        except (BadDescriptor, LogError, OSError) as error:
+            where = f"{self._log.name(place.segment)}: offset {place.offset}: {_reason(error)}"
+            if position not in self._unreadable:
+                self._unreadable.add(position)
+                self._report(f"log.unreadable position={position} {where}")
+            raise Unreadable(where) from None
 
     def payload(self, position: int) -> Payload:
-        """A batch as a replica that restarts knows it: its fragments stay in the log."""
+        """A batch as a replica that restarts knows it: its fragments stay in the log. Raises
+        Unreadable."""
         return Payload(self.descriptor(position), position in self._coded)
 
     def fragments(self, position: int, value_index: int, want: int) -> dict[int, bytes]:
-        """The wanted fragments, of one coded value, that this log holds. Not verified."""
-        known = self._fragments.get(position, {})
-        return {
-            index: self._log.read(places[value_index])
+        """The wanted fragments, of one coded value, that this log holds. Not verified.
+
+        One that cannot be read counts as damaged: it is dropped, and healed like any other.
+        """
+        found: dict[int, bytes] = {}
+        for index, places in list(self._fragments.get(position, {}).items()):
+            if want >> index & 1 and value_index < len(places):
+                place = places[value_index]
+                try:
+                    found[index] = self._log.read(place)
+                except (LogError, OSError) as error:
+                    where = f"{self._log.name(place.segment)}: offset {place.offset}"
+                    text = f"position={position} fragment={index} {where}: {_reason(error)}"
+                    self._report(f"log.unreadable {text}")
+                    self.drop_fragment(position, index)
+        return found
+
+    def held_places(self) -> list[tuple[int, int, Place]]:
+        """Where each fragment of each coded value is: (position, fragment, place). O(fragments)."""
+        return [
+            (position, index, place)
+            for position, known in self._fragments.items()
             for index, places in known.items()
-            if want >> index & 1 and value_index < len(places)
-        }
+            for place in places
+        ]
 
     def held(self, position: int) -> int:
         """Bit set of the fragments that the log has of a coded batch."""
@@ -77,6 +128,8 @@ class Library:
 
     def prune(self, position: int, keep: int) -> int:
         """Forget every fragment of a batch but one; returns how many bytes became dead."""
+        if self.pruned is not None:
+            self.pruned(position, keep)
         known = self._fragments[position]
         self._fragments[position] = {keep: known.pop(keep)}
         return sum(place.length for places in known.values() for place in places)
@@ -85,7 +138,10 @@ class Library:
         self._applied.append(position)
 
     def chunk(self, start: int, frontier: int) -> Chunk:
-        """Decided history from `start` on, bounded in size, for a replica that is behind."""
+        """Decided history from `start` on, bounded in size, for a replica that is behind.
+
+        It ends before a batch that the log does not give back: another replica has that one.
+        """
         batches: list[tuple[int, Payload]] = []
         size = 0
         first = bisect_left(self._applied, start)
@@ -94,7 +150,11 @@ class Library:
             if size >= CHUNK_BYTES_MAX or len(batches) == CHUNK_BATCHES_MAX:
                 end = position
                 break
-            payload = self.payload(position)
+            try:
+                payload = self.payload(position)
+            except Unreadable:
+                end = position
+                break
             batches.append((position, payload))
             size += len(payload.descriptor)
         return Chunk(start, end, tuple(batches), frontier)
@@ -107,3 +167,7 @@ class Library:
     def slot(self, position: int) -> tuple[int, int]:
         """Round and lane."""
         return divmod(position, self._total)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -5,7 +5,7 @@ Collected when somebody asks, never on the way of a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -67,10 +67,12 @@ class NodeCollector(Collector):
                 "Keep-alives not answered yet.",
                 figures.waiting_keep_alives,
             ),
+            "racos_config_epoch": ("Newest epoch of the configuration.", figures.epoch),
             "racos_peers_connected": ("Peers this member is connected to.", figures.connected),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value)
+        yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
 
 
 def _counters(figures: Statistics) -> Iterator[Metric]:
@@ -91,6 +93,15 @@ def _counters(figures: Statistics) -> Iterator[Metric]:
     }
     for name, (text, value) in counters.items():
         yield CounterMetricFamily(name, text, value)
+
+
+def _of_lanes(names: Sequence[str], off: int) -> Metric:
+    family = GaugeMetricFamily(
+        "racos_lane_off", "Whether a member's lane is switched off.", labels=["lane", "member"]
+    )
+    for lane, name in enumerate(names):
+        family.add_metric([str(lane), name], off >> lane & 1)
+    return family
 
 
 def _of_fragments(figures: HealerStatistics) -> Iterator[Metric]:

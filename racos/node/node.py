@@ -12,6 +12,7 @@ import gc
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from racos.core.messages import Buffer
@@ -36,12 +37,13 @@ from racos.mvcc.view import View
 from racos.node.alarms import AlarmKeeper
 from racos.node.auditor import Auditing, AuditStatistics
 from racos.node.config import NodeConfig
-from racos.node.driver import Driver, Options
+from racos.node.driver import Driver
 from racos.node.flusher import LogFlusher
 from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
+from racos.node.ports import Options
 from racos.node.wire import Hello, WireError
-from racos.storage.disk import OsDisk
+from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.index import Index, erase
 from racos.storage.log import Batch, Log
@@ -78,6 +80,8 @@ class Statistics(NamedTuple):
     written_bytes: int
     fragments: HealerStatistics
     audits: AuditStatistics
+    epoch: int  # of the newest configuration
+    lanes_off: int  # bit set of the lanes switched off in it
 
 
 class Node:
@@ -85,17 +89,20 @@ class Node:
 
     Raises IdentityError, LogError, ShelfError or OSError with one clear line when it cannot start;
     nothing in the data directory is changed then. `fatal` is called once with what makes going on
-    impossible.
+    impossible. `disk` opens the log's directory: a test has it fail.
     """
 
     def __init__(
-        self, config: NodeConfig, identity: Identity, fatal: Callable[[BaseException], None]
+        self,
+        config: NodeConfig,
+        identity: Identity,
+        fatal: Callable[[BaseException], None],
+        disk: Callable[[Path], Disk] = OsDisk,
     ) -> None:
         self.config = config
         self.identity = identity
         self.cluster_id = identity.cluster_id
         self.member_id = identity.member_id
-        self.term = 1  # the configuration epoch; there is one so far
         self._fatal = fatal
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[int, int], None]] = []
@@ -104,6 +111,7 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
         self._index: Index | None = None
+        self._disk = disk
         try:
             check_or_create(
                 config.data_dir,
@@ -135,7 +143,7 @@ class Node:
 
     def _open_driver(self) -> Driver:
         ids = {"member_id": self.member_id, "cluster_id": self.cluster_id}
-        self._log = Log.open(OsDisk(self.config.data_dir / WAL_FOLDER), **ids)
+        self._log = Log.open(self._disk(self.config.data_dir / WAL_FOLDER), **ids)
         self._index = Index(self.config.data_dir / INDEX_FOLDER, **ids)
         return self._make_driver(self._index)
 
@@ -170,6 +178,7 @@ class Node:
             self.identity.coin_secret,
             incarnation=secrets.randbits(30),
             suspect_after=config.suspect_after,
+            lane_off_after=config.lane_off_after,
         )
         return Driver(
             settings,
@@ -294,6 +303,11 @@ class Node:
             listener(first, last)
 
     # -- what the services ask (see etcdshim.backend) ----------------------------------------------
+
+    @property
+    def term(self) -> int:
+        """What etcd calls the Raft term: grows with each epoch of the configuration, from 1."""
+        return 1 + self.driver.replica.configs.newest.epoch
 
     @property
     def revision(self) -> int:
@@ -448,4 +462,6 @@ class Node:
             written_bytes=logged.written_bytes,
             fragments=driver.healer.statistics(),
             audits=driver.auditor.statistics(),
+            epoch=driver.replica.configs.newest.epoch,
+            lanes_off=driver.replica.configs.newest.off,
         )

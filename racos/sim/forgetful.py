@@ -7,7 +7,8 @@ values were decided. These are far fewer than in `explore`, and no history of lo
 
 - A promise and its sync are one step; a promise that is never synced has no effect on anybody.
 - Two promises may wait for syncs at once. None rests on another that waits (own STATEs, VOTEs and
-  fragments count once they are durable), so each could have been made alone, in either order.
+  fragments count once they are durable), so each could have been made alone, in either order. That
+  the second does not contradict the first is checked where the first is made.
 - The fragments named by a STATE of a later phase were named before, by the first STATE or a HOLD;
   so these STATEs are taken as naming none.
 - A replica that crashed for good is one that takes no further step.
@@ -22,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from racos.core.messages import Hold, Pay, State, Vote
+from racos.core.messages import Hold, Pay, State, StateRecord, Vote
 from racos.core.quorum import bits
 from racos.sim.explore import Explorer, Move, Shape
 from racos.sim.local import (
@@ -31,8 +32,10 @@ from racos.sim.local import (
     PHASES,
     RESTART,
     SYNC,
+    ZERO,
     Broken,
     Local,
+    check_uncounted,
 )
 
 
@@ -72,9 +75,19 @@ class Forgetful(Explorer):
         """Its oldest promise is synced and said; the rest is forgotten."""
         known = self._settled.get(number)
         if known is None:
-            synced = self.machine.step(self.locals[number], SYNC, 0)
-            known = self._settled[number] = self._base(synced)
+            local = self.locals[number]
+            self._check_kept(local)
+            known = self._settled[number] = self._base(self.machine.step(local, SYNC, 0))
         return known
+
+    def _check_kept(self, local: Local) -> None:
+        """P-5: a promise is not counted before its sync, nor contradicted by another one."""
+        check_uncounted(local)
+        self._file()
+        for event in (ZERO, *bits(self._pays & self.machine.audible[local.me])):
+            after = self.machine.step(local, event, 0)
+            while after.pending:
+                after = self.machine.step(after, SYNC, 0)
 
     def _bare(self, number: int) -> int:
         """The replica without the record of what it said: that changes nothing it may do."""
@@ -137,19 +150,40 @@ class Forgetful(Explorer):
             for after in (self._base(start._replace(whole=False)), self._settle(number)):
                 yield Move(self._number(after), coins, self._tale(after), 0)
             return
-        seen = {(number, coins)}
         stack = [(number, coins)]
+        unsynced = self._unsynced(start)
+        if unsynced is not None:
+            stack.append((self._number(unsynced), coins))
+        seen = set(stack)
         while stack:
             at, tossed = stack.pop()
             for event in self._events(self.locals[at], part, rebuilds):
                 for move in self._step(at, event, tossed):
                     local = self.locals[move.local]
-                    if local.pending:
+                    if local.pending and (unsynced is None or local.pending != unsynced.pending):
                         after = self._settle(move.local)
                         yield Move(self._number(after), move.coins, self._tale(after), 0)
                     elif local.decided < 0 and (move.local, move.coins) not in seen:
                         seen.add((move.local, move.coins))
                         stack.append((move.local, move.coins))
+
+    def _unsynced(self, local: Local) -> Local | None:
+        """The replica before the sync of its STATE of a later phase, if that is its last promise.
+
+        By the time of the sync it may have heard more than n-f others, all of which then count in
+        its vote (rule 5); one that restarts votes as soon as it has heard n-f. In phase 0 it may
+        wait for the rest, and for rule 6 more votes than n-f give nothing that n-f do not.
+        """
+        phase = local.phase
+        if not phase or phase == self.shape.phases or local.promised_vote == phase:
+            return None
+        value = local.durable.states[phase]
+        promise = (StateRecord(OWNER, 0, 0, phase, value), State(OWNER, 0, 0, phase, value, 0))
+        ones, zeros, *votes = local.heard[phase]
+        others = ~(1 << local.me)
+        heard = list(local.heard)
+        heard[phase] = (ones & others, zeros & others, *votes)  # type: ignore[assignment]
+        return local._replace(heard=tuple(heard), pending=(promise,))
 
     def _decisions(self, number: int, audible: int) -> Iterator[tuple[int, int]]:
         """What it may decide: on the votes of one phase for one value, or on everyone's STATE 1.

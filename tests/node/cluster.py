@@ -16,7 +16,8 @@ from racos.erasure.codec import Codec
 from racos.mvcc.command import Command, Result
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
-from racos.node.driver import Driver, Options
+from racos.node.driver import Driver
+from racos.node.ports import Options
 from racos.node.wire import Hello
 from racos.storage.log import Batch, Log
 from racos.storage.memdisk import MemDisk
@@ -73,8 +74,15 @@ class Port:
 
 class Cluster:
     def __init__(
-        self, total: int, faults: int, data: int, inline_limit: int = 64, seed: int = 0
+        self,
+        total: int,
+        faults: int,
+        data: int,
+        inline_limit: int = 64,
+        seed: int = 0,
+        lane_off_after: float = 5.0,
     ) -> None:
+        self.lane_off_after = lane_off_after
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
         self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0))
@@ -108,7 +116,9 @@ class Cluster:
     def start(self, lane: int) -> Driver:
         """Start a node on what its disk holds."""
         self.lives += 1
-        settings = Settings(self.quorum, lane, b"test", self.lives)
+        settings = Settings(
+            self.quorum, lane, b"test", self.lives, lane_off_after=self.lane_off_after
+        )
         port = self.ports[lane] = Port(self, lane)
         log = Log.open(self.disks[lane], member_id=lane + 1, cluster_id=9)
         driver = Driver(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from racos.core.coin import coin
+from racos.core.config import Change, Config
 from racos.core.messages import (
     UNSURE,
     AppliedRecord,
     Decide,
     Hold,
+    Message,
     Pay,
     Payload,
     PayRecord,
@@ -30,8 +33,10 @@ from racos.mvcc.command import (
     Range,
     RangeResult,
 )
+from racos.node import changes, records
 from racos.sim.checks.agreement import Agreement
 from racos.sim.checks.durability import Durability
+from racos.sim.checks.lanes import Lanes
 from racos.sim.checks.linear import Linear
 from racos.sim.checks.watch import Stream, Watches
 from racos.sim.history import Call, Outcome, name_delete, name_put, name_txn, number_of
@@ -40,6 +45,47 @@ from racos.sim.violation import Violation
 from racos.storage.log import Place, Replayed
 
 BATCH = Payload(b"batch")
+
+
+# -- epochs ------------------------------------------------------------------------------------
+
+OFF = Payload(changes.encode(Change(2, False, 0)))
+OFF_FROM = Config(1, 4 + 8 + 1, 0b100)  # decided in r4, W is 8
+
+
+def switched_off() -> Lanes:
+    check = Lanes(3, 1, 8)
+    check.received(2, State(2, 0, 12, 0, 0, 0))
+    check.applied([(4 * 3, OFF)])
+    check.applied([(4 * 3, OFF)])
+    return check
+
+
+@pytest.mark.parametrize(
+    "message",
+    [State(2, 12, 13, 0, 0, 0), Vote(2, 13, 13, 0, 0), Pay(2, 13, 1, BATCH, 0), Hold(2, 14, 1, 1)],
+    ids=lambda message: type(message).__name__,
+)
+def test_whoever_speaks_of_a_lane_that_is_off_is_told(message: Message) -> None:
+    check = switched_off()
+    assert check.configs[-1] == OFF_FROM
+    check.received(1, State(1, 12, 13, 0, 0, 0))
+    with pytest.raises(Violation, match=r"epochs: n1 speaks of r1\d\.l2, which is off"):
+        check.received(1, message)
+
+
+def test_whoever_spoke_of_it_before_is_told() -> None:
+    check = Lanes(3, 1, 8)
+    check.received(1, State(2, 13, 13, 0, 0, 0))
+    with pytest.raises(Violation, match=r"somebody spoke of r13\.l2 already"):
+        check.applied([(4 * 3, OFF)])
+
+
+def test_a_replica_that_believes_in_other_epochs_is_told() -> None:
+    check = switched_off()
+    check.look(0, [Config(), OFF_FROM])
+    with pytest.raises(Violation, match="epochs: n0 believes in"):
+        check.look(0, [OFF_FROM._replace(first=14)])
 
 
 # -- agreement ---------------------------------------------------------------------------------
@@ -70,6 +116,19 @@ def test_an_owner_that_fills_a_slot_twice_is_told() -> None:
     check.received(0, Pay(0, 4, 3, BATCH, 0))
     with pytest.raises(Violation, match="second batch"):
         check.wrote(0, [PayRecord(0, 4, Payload(b"other"), 0, True)], [])
+
+
+def test_a_phase_entered_with_one_without_vote_or_coin_is_told() -> None:
+    secret = b"secret"
+    heads = {position: coin(secret, position, 0) for position in range(40)}
+    one, zero = (next(p for p, bit in heads.items() if bit == wanted) for wanted in (1, 0))
+    check = Agreement(1, secret)
+    check.received(0, State(0, one, one, 1, 1, 0))
+    check.received(0, State(0, zero, zero, 1, 0, 0))
+    check.wrote(0, [VoteRecord(0, zero, zero, 1, 1)], [])
+    check.received(0, State(0, zero, zero, 2, 1, 0))  # there was a vote for 1
+    with pytest.raises(Violation, match="P-4"):
+        Agreement(1, secret).received(0, State(0, zero, zero, 1, 1, 0))
 
 
 def test_opposite_votes_in_one_phase_are_told() -> None:
@@ -122,6 +181,40 @@ def test_a_batch_applied_without_cover_is_told() -> None:
         check.synced(lane, 1)
     with pytest.raises(Violation, match="P-7"):
         check.applied(0, 0, coded)
+
+
+def _written(*held: int) -> Durability:
+    """A coded batch of three replicas, k=2, f=1, with these durable fragments on each."""
+    check = Durability(Quorum(3, 1, 2))
+    for lane, mask in enumerate(held):
+        check.wrote(lane, 1, [PayRecord(0, 0, Payload(b"batch", True), mask, True)])
+        check.synced(lane, 1)
+    return check
+
+
+def test_fragments_are_pruned_only_once_the_others_have_theirs() -> None:
+    check = _written(0b011, 0b110, 0b100)
+    check.pruned(0, 0, 0)
+    check.pruned(1, 0, 1)
+    early = _written(0b011, 0b011)
+    with pytest.raises(Violation, match="P-7: n0 prunes slot 0"):
+        early.pruned(0, 0, 0)
+
+
+def test_a_healed_fragment_counts_when_it_is_durable_and_not_before() -> None:
+    for synced in (True, False):
+        check = _written(0b011, 0b110)
+        kind, header, blobs = records.encode(
+            PayRecord(0, 0, Payload(b"batch", True, {2: [b"fragment"]}), 0b100, False)
+        )
+        check.appended(2, 1, kind, header, blobs)
+        if synced:
+            check.synced(2, 1)
+            check.pruned(1, 0, 1)
+            check.pruned(0, 0, 0)
+        else:
+            with pytest.raises(Violation, match="P-7: n1 prunes slot 0"):
+                check.pruned(1, 0, 1)
 
 
 def test_a_synced_record_that_is_gone_or_changed_is_told() -> None:
