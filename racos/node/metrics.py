@@ -29,6 +29,7 @@ class NodeCollector(Collector):
         for kind, count in figures.decisions.items():
             decisions.add_metric([kind], count)
         yield decisions
+        yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
         yield from _of_fragments(figures.fragments)
 
     def _gauges(self, figures: Statistics) -> Iterator[Metric]:
@@ -72,7 +73,6 @@ class NodeCollector(Collector):
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value)
-        yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
 
 
 def _counters(figures: Statistics) -> Iterator[Metric]:

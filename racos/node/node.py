@@ -79,9 +79,9 @@ class Statistics(NamedTuple):
     synced_batches: int
     written_bytes: int
     fragments: HealerStatistics
-    audits: AuditStatistics
     epoch: int  # of the newest configuration
     lanes_off: int  # bit set of the lanes switched off in it
+    audits: AuditStatistics
 
 
 class Node:
@@ -461,7 +461,7 @@ class Node:
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,
             fragments=driver.healer.statistics(),
-            audits=driver.auditor.statistics(),
             epoch=driver.replica.configs.newest.epoch,
             lanes_off=driver.replica.configs.newest.off,
+            audits=driver.auditor.statistics(),
         )

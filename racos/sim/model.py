@@ -63,6 +63,7 @@ class Model:
         self.place += 1
         if isinstance(command, Compact):
             return self._compact(command.revision)
+        assert not isinstance(command, AlarmSwitch | Load), "simulated clients send none"
         self._changes: list[Event] = []
         result: Result | Refused
         if isinstance(command, Put | DeleteRange | Txn):
