@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from racos.core.config import Change
+from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -117,6 +117,8 @@ class Driver:
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
+        # As of the replay; the replica comes to the same by itself.
+        self._configs = Configs(self.quorum.faults, settings.rounds_max, self.checkpoint.configs)
         self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
         self._apply()
@@ -158,6 +160,9 @@ class Driver:
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
         if batch.change is not None:
             recovered.changes.append((position, batch.change))
+            # Before any step goes beyond it: the next start finds what this one has replayed.
+            if self._configs.apply(batch.change, position // self.quorum.total) is not None:
+                self.checkpoint.keep_configs(self._configs.known)
             return
         self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:
