@@ -14,6 +14,7 @@ from racos.core.messages import (
     Record,
     ReserveRecord,
     StateRecord,
+    VoteRecord,
 )
 
 
@@ -65,6 +66,8 @@ class Recovered:
             self.reserved = max(self.reserved, record.upto)
         elif isinstance(record, AppliedRecord):
             return self._add_applied(record)
+        elif not isinstance(record, StateRecord | VoteRecord):
+            raise ValueError(f"{type(record).__name__} is not a record of this engine")
         else:
             for round_ in range(record.first, record.last + 1):
                 said = self._slot(round_ * self.total + record.lane)

@@ -12,11 +12,11 @@ from math import inf
 
 from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
+from racos.core.engine import Engine, History
 from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
-from racos.core.recovery import Recovered
-from racos.core.replica import Replica, Settings
+from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
@@ -28,9 +28,9 @@ from racos.node.applier import Applier
 from racos.node.auditor import Auditor
 from racos.node.batcher import Batcher, Proposal, Reply
 from racos.node.checkpoint import Checkpoint
+from racos.node.engines import KITS
 from racos.node.healer import Healer
 from racos.node.leases import BarrierReply, Leases, Ports
-from racos.node.library import Library
 from racos.node.ports import Flusher, Link, Options
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.values import Values
@@ -75,7 +75,8 @@ class Driver:
         self._report = report
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
-        self.library = Library(log, self.quorum.total, report)
+        kit = KITS[options.engine]
+        self.library = kit.library(log, self.quorum.total, report)
         self.values = Values(
             self.me,
             self.quorum,
@@ -119,7 +120,8 @@ class Driver:
         self.values.now = clock()
         # As of the replay; the replica comes to the same by itself.
         self._configs = Configs(self.quorum.faults, settings.rounds_max, self.checkpoint.configs)
-        self.replica = Replica(settings, clock(), self._recover())
+        past = self._recover(kit.history(self.quorum.total))
+        self.replica: Engine = kit.replica(settings, clock(), past)
         self.values.now = clock()
         self._apply()
 
@@ -133,9 +135,8 @@ class Driver:
 
     # -- start -----------------------------------------------------------------------------------
 
-    def _recover(self) -> Recovered:
+    def _recover(self, recovered: History) -> History:
         """Replay the log: what was said, and what was applied."""
-        recovered = Recovered(self.quorum.total)
         recovered.configs = self.checkpoint.configs
         for entry in self.log.replay():
             record, values = records.decode(entry.kind, entry.header)
@@ -143,6 +144,8 @@ class Driver:
                 position = self.library.add(record, entry.blob_places, values)
                 if self.healer.holdings.knows(position):
                     self.healer.holdings.found_durable(position)
+            elif isinstance(record, AppliedRecord):
+                self.library.note_order(record)
             for position in recovered.add(record):
                 self._replay_batch(position, recovered)
         for position, said in recovered.slots.items():
@@ -152,9 +155,9 @@ class Driver:
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int, recovered: Recovered) -> None:
+    def _replay_batch(self, position: int, recovered: History) -> None:
         self._note_applied(position)
-        if position < self.checkpoint.found.position:
+        if self.library.place(position) < self.checkpoint.found.position:
             return  # the index has it
         descriptor = self.library.descriptor(position)
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
@@ -164,7 +167,7 @@ class Driver:
             if self._configs.apply(batch.change, position // self.quorum.total) is not None:
                 self.checkpoint.keep_configs(self._configs.known)
             return
-        self.applier.add(position, batch.commands, None)
+        self.applier.add(self.library.place(position), batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
             self.checkpoint.durable()
@@ -323,6 +326,7 @@ class Driver:
                 self.library.add(record, appended.blobs, values)
             elif isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
+                self.library.note_order(record)
         self._tokens.append((sequence, effects.token))
         if self._lazy_since is None:
             self._lazy_since = now
@@ -369,11 +373,11 @@ class Driver:
         if proposal is not None and proposal.prepared.commands:
             commands = self._encoder.bind(proposal.prepared, round_, lane)
             self._keep_values(proposal, round_, lane)
-            self.applier.add(position, commands, proposal.replies)
+            self.applier.add(self.library.place(position), commands, proposal.replies)
             return
         batch = batches.unpack(payload.descriptor, round_, lane)
         if batch.change is None:
-            self.applier.add(position, batch.commands, None)
+            self.applier.add(self.library.place(position), batch.commands, None)
         else:
             self._change_configuration(position, batch.change)
 

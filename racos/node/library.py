@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from racos.core.effects import Chunk
-from racos.core.messages import Payload, PayRecord
+from racos.core.messages import AppliedRecord, Payload, PayRecord
 from racos.core.quorum import bits
 from racos.node.records import BadDescriptor, unseal
 from racos.storage.log import Log, LogError, Place
@@ -133,6 +133,13 @@ class Library:
         known = self._fragments[position]
         self._fragments[position] = {keep: known.pop(keep)}
         return sum(place.length for places in known.values() for place in places)
+
+    def note_order(self, record: AppliedRecord) -> None:
+        """What `note_applied` will be told next; positions of lanes tell their order themselves."""
+
+    def place(self, position: int) -> int:
+        """Where the batch that `note_applied` was told last stands in the order."""
+        return position
 
     def note_applied(self, position: int) -> None:
         self._applied.append(position)

@@ -190,6 +190,7 @@ class Node:
             options=Options(
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
+                engine=config.engine,
                 auditing=Auditing(config.corrupt_check_seconds),
             ),
             hello=Hello(config.name, config.advertise_client_urls),

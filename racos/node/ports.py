@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from racos.core.engine import LANES
 from racos.core.messages import Buffer
 from racos.node.auditor import Auditing
 from racos.node.batcher import Limits
@@ -34,3 +35,4 @@ class Options(NamedTuple):
     healing: Healing = Healing()
     auditing: Auditing = Auditing()
     flushes: Flushes = Flushes()
+    engine: str = LANES

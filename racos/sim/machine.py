@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from racos.core.effects import Effects
 from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
-from racos.core.replica import Settings
+from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
@@ -166,6 +166,7 @@ class Machine:
                 1 << 18,
                 Limits(request_seconds=options.request_seconds),
                 flushes=Flushes(seconds=options.flush_seconds),
+                engine=options.engine,
             ),
             hello=Hello(f"n{self.lane}", ()),
             shelf=self.shelf,
@@ -226,7 +227,9 @@ class Machine:
         if self.driver is None:
             return self._transitions
         replica, healer = self.driver.replica, self.driver.healer.statistics()
-        now = Counter(replica.agreement.statistics) + Counter(replica.switch.statistics)
+        now = Counter(replica.agreement.statistics)
+        if isinstance(replica, Replica):
+            now.update(replica.switch.statistics)
         now["fragments healed"], now["fragments pruned"] = healer.healed, healer.pruned
         return self._transitions + now
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from racos.core.engine import LANES
 from racos.core.messages import Buffer
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
@@ -80,12 +81,14 @@ class Cluster:
         data: int,
         inline_limit: int = 64,
         seed: int = 0,
+        engine: str = LANES,
         lane_off_after: float = 5.0,
     ) -> None:
         self.lane_off_after = lane_off_after
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
-        self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0))
+        limits = Limits(request_seconds=2.0)
+        self.options = Options(inline_limit, 1 << 20, limits, engine=engine)
         self.now = 0.0
         self.flight: list[tuple[int, int, bytes, list[bytes]]] = []
         self.cut: set[frozenset[int]] = set()
