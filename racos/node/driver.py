@@ -453,7 +453,6 @@ class Driver:
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
-        *,
         background: bool = False,
     ) -> None:
         """The bytes of coded values, from wherever they can be had; from here during a replay."""
