@@ -191,13 +191,12 @@ class Node:
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
                 engine=config.engine,
-                auditing=Auditing(config.corrupt_check_seconds),
+                auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
             shelf=index,
             applied=self._applied,
             report=log.warning,
-            differ=self._differ,
         )
 
     def _make_alarm_keeper(self) -> AlarmKeeper:
