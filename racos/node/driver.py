@@ -20,7 +20,7 @@ from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
-from racos.mvcc.shelf import MemoryShelf, Shelf
+from racos.mvcc.shelf import Shelf
 from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
@@ -76,27 +76,13 @@ class Driver:
         self.batcher = Batcher(self._encoder, options.limits)
         kit = KITS[options.engine]
         self.library = kit.library(log, self.quorum.total, report)
+        library, send, put = self.library, self._send_now, self._append_fragments
         self.values = Values(
-            self.me,
-            self.quorum,
-            codec,
-            self.library,
-            self._send_now,
-            report,
-            options.cache_bytes,
+            self.me, self.quorum, codec, library, send, report, options.cache_bytes
         )
-        self.healer = Healer(
-            self.me,
-            codec,
-            self.library,
-            self.values,
-            self._append_fragments,
-            report,
-            options.healing,
-        )
-        shelf = MemoryShelf() if shelf is None else shelf
+        self.healer = Healer(self.me, codec, library, self.values, put, report, options.healing)
         self.applier = Applier(Store(shelf), self.load, applied)
-        self.checkpoint = Checkpoint(shelf, self.store, log, options.flushes, clock())
+        self.checkpoint = Checkpoint(self.store.shelf, self.store, log, options.flushes, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
