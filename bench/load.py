@@ -175,6 +175,10 @@ class Load:
             self._revision,
         )
 
+    def stop(self) -> None:
+        """Send nothing new: `run` ends when the calls in flight are answered."""
+        self._stopping = True
+
     def close(self) -> None:
         """Close the connections; calls in flight are dropped."""
         self._stopping = True

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import uvloop
 
@@ -38,6 +39,7 @@ from racos.node.identity import identify
 from racos.node.memory import keep_large_buffers
 from racos.node.metrics import Metrics
 from racos.node.node import Node
+from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import IdentityError
 from racos.storage.log import LogError
 
@@ -135,8 +137,11 @@ class NodeHealth:
         return self._metrics.render()
 
 
-def run(config: NodeConfig) -> int:
-    """Serve until SIGTERM or SIGINT; the process's exit code. One line on stderr for each error."""
+def run(config: NodeConfig, disk: Callable[[Path], Disk] = OsDisk) -> int:
+    """Serve until SIGTERM or SIGINT; the process's exit code. One line on stderr for each error.
+
+    `disk` opens the log's directory.
+    """
     logging.basicConfig(
         stream=sys.stderr,
         level=LEVELS.get(config.log_level, logging.ERROR),
@@ -148,7 +153,7 @@ def run(config: NodeConfig) -> int:
     log.info("server.start version=%s %s", __version__, config.describe())
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config))
+            return runner.run(_serve(config, disk))
     except (ConfigError, IdentityError, LogError) as error:
         return _refuse(config, str(error))
     except OSError as error:
@@ -185,7 +190,7 @@ def _die(config: NodeConfig, error: BaseException) -> None:
     os._exit(70)
 
 
-async def _serve(config: NodeConfig) -> int:
+async def _serve(config: NodeConfig, disk: Callable[[Path], Disk]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -193,7 +198,7 @@ async def _serve(config: NodeConfig) -> int:
     identity = identify(config)
     # A node that cannot be reached must not begin to take part, which writes to its log.
     await check(config.listen_client_urls)
-    async with Node(config, identity, lambda error: _die(config, error)) as node:
+    async with Node(config, identity, lambda error: _die(config, error), disk) as node:
         backend = NodeBackend(node)
         limits = Limits(
             max_request_bytes=config.max_request_bytes,

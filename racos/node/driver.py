@@ -89,7 +89,7 @@ class Driver:
         self._report = report
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
-        self.library = Library(log, self.quorum.total)
+        self.library = Library(log, self.quorum.total, report)
         self.values = Values(
             self.me,
             self.quorum,
@@ -332,7 +332,8 @@ class Driver:
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
             chunk = self.library.chunk(position, self.replica.window.frontier)
-            self._send_now(peer, chunk)
+            if chunk.end > position:
+                self._send_now(peer, chunk)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:

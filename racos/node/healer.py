@@ -31,7 +31,7 @@ from racos.erasure.codec import Codec
 from racos.errors import Corrupt
 from racos.node import batch as batches
 from racos.node.holdings import Holdings
-from racos.node.library import Library
+from racos.node.library import Library, Unreadable
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.values import Values
 
@@ -200,7 +200,11 @@ class Healer:
 
     def _start(self, position: int, absent: int) -> None:
         round_, lane = self._library.slot(position)
-        descriptor = self._library.descriptor(position)
+        try:
+            descriptor = self._library.descriptor(position)
+        except Unreadable as error:
+            self._not_now(position, error)
+            return
         values = batches.coded_values(descriptor, round_, lane)
         size = sum(value.length for value in values)
         self._allowance -= max(size, self.limits.batch_bytes_min)

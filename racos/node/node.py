@@ -12,6 +12,7 @@ import gc
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from racos.core.messages import Buffer
@@ -36,7 +37,7 @@ from racos.node.flusher import LogFlusher
 from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
 from racos.node.wire import Hello, WireError
-from racos.storage.disk import OsDisk
+from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.log import Batch, Log
 from racos.transport.tcp import Mesh
@@ -74,10 +75,15 @@ class Node:
 
     Raises IdentityError, LogError or OSError with one clear line when it cannot start; nothing in
     the data directory is changed then. `fatal` is called once with what makes going on impossible.
+    `disk` opens the log's directory: a test has it fail.
     """
 
     def __init__(
-        self, config: NodeConfig, identity: Identity, fatal: Callable[[BaseException], None]
+        self,
+        config: NodeConfig,
+        identity: Identity,
+        fatal: Callable[[BaseException], None],
+        disk: Callable[[Path], Disk] = OsDisk,
     ) -> None:
         self.config = config
         self.identity = identity
@@ -99,7 +105,7 @@ class Node:
                 name=config.name,
             )
             self._log = Log.open(
-                OsDisk(config.data_dir / WAL_FOLDER),
+                disk(config.data_dir / WAL_FOLDER),
                 member_id=self.member_id,
                 cluster_id=self.cluster_id,
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TypeAlias
 
+from crc32c import crc32c
+
 from racos.core.messages import (
     AppliedRecord,
     Buffer,
@@ -17,6 +19,8 @@ from racos.core.messages import (
 )
 from racos.core.quorum import bits
 from racos.pb import log_pb2 as pb
+
+_CRC_BYTES = 4
 
 
 class Kind(IntEnum):
@@ -32,8 +36,29 @@ class Kind(IntEnum):
 LogRecord: TypeAlias = tuple[int, bytes, list[Buffer]]  # kind, header, blobs
 
 
+class BadDescriptor(Exception):
+    """Bytes read back from the log are not the descriptor that was put there."""
+
+
+def seal(descriptor: Buffer) -> bytes:
+    """A descriptor with its checksum, as the log keeps it.
+
+    It is read by its place long after the record that holds it was checked, and by others: a
+    replica that is behind applies what it is given. (Fragments are checked by their digests.)
+    """
+    return b"".join((descriptor, crc32c(descriptor).to_bytes(_CRC_BYTES, "little")))
+
+
+def unseal(blob: bytes) -> bytes:
+    """The descriptor. Raises BadDescriptor."""
+    descriptor, crc = blob[:-_CRC_BYTES], blob[-_CRC_BYTES:]
+    if crc32c(descriptor).to_bytes(_CRC_BYTES, "little") != crc:
+        raise BadDescriptor(f"the {len(descriptor)} bytes of a batch's descriptor are damaged")
+    return descriptor
+
+
 def encode(record: Record) -> LogRecord:
-    """How the log keeps a record. Blobs: descriptor, then each stored fragment's values."""
+    """How the log keeps a record. Blobs: sealed descriptor, then each stored fragment's values."""
     if isinstance(record, PayRecord):
         return _encode_pay(record)
     if isinstance(record, StateRecord):
@@ -49,7 +74,7 @@ def encode(record: Record) -> LogRecord:
 
 def _encode_pay(record: PayRecord) -> LogRecord:
     lane, round_, payload, held, says_one = record
-    blobs: list[Buffer] = [payload.descriptor]
+    blobs: list[Buffer] = [seal(payload.descriptor)]
     values = 0
     if payload.coded:
         for index in bits(held):

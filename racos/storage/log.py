@@ -293,6 +293,10 @@ class Log:
             raise LogError(f"{path}: {place.length} bytes at offset {place.offset} are not there")
         return data
 
+    def name(self, segment: int) -> str:
+        """How to name a segment to a person."""
+        return self._disk.path(segment_name(segment))
+
     def statistics(self) -> Statistics:
         return Statistics(
             appended_records=self.last_sequence - self._replayed_sequence,

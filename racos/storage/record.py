@@ -34,7 +34,7 @@ __all__ = [
     "parse_segment_header",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: descriptors carry a checksum of their own
 RECORD_BYTES_MAX = 1 << 30
 
 # magic, CRC of the rest of the head, CRC of the body, kind, blob count, header length, body length,
@@ -138,6 +138,8 @@ def parse_segment_header(data: bytes) -> SegmentHeader:
         raise BadHeader("not a log segment")
     if version > FORMAT_VERSION:
         raise BadHeader(f"format version {version} is newer than {FORMAT_VERSION}")
+    if version == 1:
+        raise BadHeader("format version 1 is of an unreleased Racos: begin anew without this data")
     rest = data[_SEGMENT_START.size : SEGMENT_HEADER_BYTES]
     if version != FORMAT_VERSION or crc32c(rest) != crc:
         raise BadHeader("segment header damaged")

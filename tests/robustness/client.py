@@ -147,6 +147,12 @@ class Client:
 
     async def watch(self, start: int, timeout: float) -> AsyncGenerator[list[Event], None]:
         """All events from a revision on, by responses; ends only by an error."""
+        async with contextlib.aclosing(self.watch_raw(start, timeout)) as responses:
+            async for response in responses:
+                yield [event_of(event) for event in response.events]
+
+    async def watch_raw(self, start: int, timeout: float) -> AsyncGenerator[Any, None]:
+        """As `watch`, in the API's messages."""
         create = rpc_pb2.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=start)
         requests: asyncio.Queue[Any] = asyncio.Queue(1)
         requests.put_nowait(rpc_pb2.WatchRequest(create_request=create))
@@ -154,7 +160,7 @@ class Client:
         try:
             async for response in stream:
                 assert not response.canceled, response
-                yield [event_of(event) for event in response.events]
+                yield response
         finally:
             stream.cancel()
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from cluster.spec import NodeSpec
 from cluster.supervisor import LocalCluster, State
+from tests.robustness.disks import Fault
 
 _GONE_SECONDS = 10.0  # the kernel needs milliseconds
 
@@ -48,3 +51,19 @@ async def freeze(cluster: LocalCluster, name: str, seconds: float) -> None:
     cluster.pause(name)
     await asyncio.sleep(seconds)
     cluster.resume(name)
+
+
+class FaultyCluster(LocalCluster):
+    """A cluster whose nodes have failing disks. `faults` may change between starts."""
+
+    def __init__(self, n: int, faults: Mapping[str, Fault] | None = None) -> None:
+        super().__init__(n)
+        self.faults: dict[str, Fault] = dict(faults or {})
+
+    def command(self, node: NodeSpec) -> list[str]:
+        """As a healthy node's, unless it has a fault."""
+        fault = self.faults.get(node.name)
+        if fault is None:
+            return super().command(node)
+        flags = self.spec.node_flags(node, self.data_path(node.name))
+        return [sys.executable, "-P", "-m", "tests.robustness.faulty_node", str(fault), *flags]
