@@ -29,16 +29,22 @@ class SaidInSlot:
 
 
 class Recovered:
-    """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`."""
+    """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`.
 
-    __slots__ = ("frontier", "highest_one", "ones", "reserved", "slots", "total")
+    A replay may begin behind an index that has applied everything below some frontier; what it has
+    forgotten lies below the floor.
+    """
 
-    def __init__(self, total: int) -> None:
+    __slots__ = ("floor", "frontier", "highest_one", "ones", "reserved", "slots", "total")
+
+    def __init__(self, total: int, frontier: int = 0) -> None:
         self.total = total
-        self.frontier = 0
+        self.floor = frontier
+        self.frontier = frontier
         self.ones: set[int] = set()
         self.reserved = -1
-        self.highest_one = -1
+        # Of what the index has applied: at least as high as any one there.
+        self.highest_one = frontier - 1
         self.slots: dict[int, SaidInSlot] = {}
 
     def add(self, record: Record) -> list[int]:

@@ -38,7 +38,7 @@ from racos.core.reads import Barrier
 from racos.core.recovery import Recovered
 from racos.core.repeat import Repeater
 from racos.core.slot import Slot
-from racos.core.window import Window
+from racos.core.window import FORGOTTEN, Window
 
 PHASES_AHEAD_MAX = 1000  # a message further ahead in phases than this is not believed
 AHEAD_SHARE = 4  # that part of the window is settled in advance for a suspected lane
@@ -101,8 +101,7 @@ class Replica:
 
     def _resume(self, past: Recovered) -> None:
         """Stand where the log says this replica stood."""
-        self.window.ones = past.ones
-        self.window.highest_one = past.highest_one
+        self.window.recall(past.ones, past.highest_one, past.floor)
         for position, said in sorted(past.slots.items()):
             slot = self.window.open(position, self.now)
             slot.payload = said.payload
@@ -403,7 +402,7 @@ class Replica:
             value = window.value_at(position)
             if value is None:
                 slots.append(window.open(position, self.now))
-            elif sender != self.me:
+            elif value != FORGOTTEN and sender != self.me:
                 self.outbox.send(sender, Decide(message.lane, round_, round_, value))
         return slots
 

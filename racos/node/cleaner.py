@@ -169,7 +169,7 @@ class Cleaner:
         self._allowance -= _RECORD_BYTES
         if stored is None or not self._library.live[self._emptying]:
             self._finish(scan)
-        elif stored.kind == records.Kind.PAY:
+        elif stored.kind in (records.Kind.PAY, records.Kind.KEPT):
             self._keep(scan, stored)
 
     def _finish(self, scan: Scan) -> None:
@@ -199,7 +199,7 @@ class Cleaner:
         read = self._log.read
         fragments = {i: [read(place) for place in places] for i, places in wanted.items()}
         held = sum([1 << index for index in fragments])
-        payload = Payload(read(stored.blob_places[0]), True, fragments)
+        payload = Payload(records.unseal(read(stored.blob_places[0])), True, fragments)
         size = sum([len(part) for parts in fragments.values() for part in parts])
         self._allowance -= size
         self._copied += size

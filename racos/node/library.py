@@ -12,7 +12,7 @@ it before; see `Library.free`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from racos.core.effects import Chunk
@@ -21,7 +21,10 @@ from racos.mvcc.shelf import Shelf
 from racos.node import entries
 from racos.node.entries import Entry
 from racos.node.past import Past
+from racos.node.reading import Reading, Unreadable
 from racos.storage.log import Log, Place
+
+__all__ = ["Library", "Unreadable"]
 
 GRACE_SECONDS = 15.0  # above the time a read may take
 LOADED_AT_ONCE = 2000  # entries of the index looked at in one go, after a start
@@ -34,12 +37,13 @@ class _Dying(NamedTuple):
 
 
 class Library:
-    """`shelf` is the replica's index. `live` is exact once `loaded`."""
+    """`shelf` is the replica's index; `report` is told in one line, once each, of what the log does
+    not give back any more. `live` is exact once `loaded`.
+    """
 
     __slots__ = (
         "_cursor",
         "_dying",
-        "_log",
         "_open",
         "_seen",
         "_shelf",
@@ -50,11 +54,14 @@ class Library:
         "live",
         "now",
         "past",
+        "reading",
         "serving",
     )
 
-    def __init__(self, log: Log, total: int, shelf: Shelf) -> None:
-        self._log = log
+    def __init__(
+        self, log: Log, total: int, shelf: Shelf, report: Callable[[str], None] = lambda _text: None
+    ) -> None:
+        self.reading = Reading(log, report)
         self._total = total
         self._shelf = shelf
         self._open: dict[int, Entry] = {}  # not applied yet, or not known to be
@@ -62,7 +69,7 @@ class Library:
         self._cursor: bytes | None = entries.PREFIX  # entries from here on are not counted yet
         # Descriptors read back at start, of batches that the index calls applied.
         self._seen: dict[int, tuple[Place, bool]] = {}
-        self.past = Past(log)
+        self.past = Past(self.reading)
         self.now = 0.0
         self.dirty = False  # written to the index since this was last set to False
         self.live: Counter[int] = Counter()  # segment -> bytes that the index names
@@ -162,29 +169,36 @@ class Library:
     # -- reading -----------------------------------------------------------------------------------
 
     def descriptor(self, position: int) -> bytes:
-        """A batch's descriptor, read from the log."""
+        """A batch's descriptor, read from the log and checked. Raises Unreadable."""
         place = self.past.descriptor(position)
         if place is None:
             entry = self._entry(position)
-            assert entry is not None, f"the batch of slot {position} is not here"
+            if entry is None:
+                raise Unreadable(f"nothing refers to the batch of slot {position} any more")
             place = entry.descriptor
-        return self._log.read(place)
+        return self.reading.descriptor(position, place)
 
     def payload(self, position: int) -> Payload:
-        """A batch as a replica that restarts knows it: its fragments stay in the log."""
+        """A batch as a replica that restarts knows it: its fragments stay in the log. Raises
+        Unreadable."""
         entry = self._open[position]
-        return Payload(self._log.read(entry.descriptor), entry.coded)
+        return Payload(self.reading.descriptor(position, entry.descriptor), entry.coded)
 
     def fragments(self, position: int, value_index: int, want: int) -> dict[int, bytes]:
-        """The wanted fragments, of one coded value, that this log holds. Not verified."""
+        """The wanted fragments, of one coded value, that this log holds. Not verified.
+
+        One that cannot be read counts as damaged: it is dropped, and healed like any other.
+        """
+        found: dict[int, bytes] = {}
         entry = self._entry(position)
-        if entry is None:
-            return {}
-        return {
-            index: self._log.read(places[value_index])
-            for index, places in entry.fragments.items()
-            if want >> index & 1 and value_index < len(places)
-        }
+        for index, places in list(entry.fragments.items()) if entry is not None else ():
+            if want >> index & 1 and value_index < len(places):
+                data = self.reading.fragment(position, index, places[value_index])
+                if data is None:
+                    self.drop_fragment(position, index)
+                else:
+                    found[index] = data
+        return found
 
     def held(self, position: int) -> int:
         """Bit set of the fragments that the log has of a coded batch."""
@@ -203,9 +217,6 @@ class Library:
     def known(self, position: int) -> Entry | None:
         """What is known of a batch, applied or not."""
         return self._entry(position)
-
-    def read(self, place: Place) -> bytes:
-        return self._log.read(place)
 
     def settled(self, position: int) -> Entry | None:
         """What the index says of an applied batch; None if nothing refers to it."""

@@ -10,7 +10,8 @@ from bisect import bisect_left
 
 from racos.core.effects import Chunk
 from racos.core.messages import Payload
-from racos.storage.log import Log, Place
+from racos.node.reading import Reading, Unreadable
+from racos.storage.log import Place
 
 CHUNK_BYTES_MAX = 4 << 20
 CHUNK_BATCHES_MAX = 1000
@@ -19,10 +20,10 @@ CHUNK_BATCHES_MAX = 1000
 class Past:
     """Decided batches by position, and the floor: everything from there on is known."""
 
-    __slots__ = ("_applied", "_batches", "_log", "end", "floor")
+    __slots__ = ("_applied", "_batches", "_reading", "end", "floor")
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
         self._applied: list[int] = []  # positions of batches, ascending
         self._batches: dict[int, tuple[Place, bool]] = {}  # descriptor, whether it is coded
         self.floor = 0
@@ -67,7 +68,10 @@ class Past:
         self.end = max(self.end, position)
 
     def chunk(self, start: int, frontier: int) -> Chunk:
-        """Decided history from `start` (not below the floor) on, bounded in size."""
+        """Decided history from `start` (not below the floor) on, bounded in size.
+
+        It ends before a batch that the log does not give back: another replica has that one.
+        """
         assert start >= self.floor, "asked for what may be forgotten"
         batches: list[tuple[int, Payload]] = []
         size = 0
@@ -78,7 +82,11 @@ class Past:
                 end = position
                 break
             place, coded = self._batches[position]
-            payload = Payload(self._log.read(place), coded)
+            try:
+                payload = Payload(self._reading.descriptor(position, place), coded)
+            except Unreadable:
+                end = position
+                break
             batches.append((position, payload))
             size += len(payload.descriptor)
         return Chunk(start, end, tuple(batches), frontier)

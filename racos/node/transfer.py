@@ -22,7 +22,7 @@ from racos.core.messages import Payload, PayRecord
 from racos.mvcc.shelf import KEYS_END, Shelf, Snapshot
 from racos.node import entries, retention
 from racos.node.entries import Entry
-from racos.node.library import Library
+from racos.node.library import Library, Unreadable
 from racos.node.wire import Behind, StateChunk, StateRequest
 from racos.storage.log import Log, Place
 
@@ -76,7 +76,11 @@ class Sender:
         if session is None or session.number != request.number:
             return StateChunk(request.number, 0, (), last=True)  # forgotten: it has to begin again
         self._sessions[peer] = session._replace(heard_at=self.now)
-        return self._chunk(session, request.after)
+        try:
+            return self._chunk(session, request.after)
+        except Unreadable:  # named already; this replica has to be healed before it can help
+            self.end(peer)
+            return StateChunk(request.number, 0, (), last=True)
 
     def _chunk(self, session: Sending, after: bytes) -> StateChunk:
         found: list[tuple[bytes, bytes]] = []
@@ -89,16 +93,17 @@ class Sender:
             if key == retention.KEY:
                 continue
             if key.startswith(entries.PREFIX):
-                value = self._portable(value)
+                value = self._portable(entries.position_of(key), value)
             found.append((key, value))
             size += len(key) + len(value)
         self.sent_bytes += size
         return StateChunk(session.number, session.frontier, tuple(found), last=last)
 
-    def _portable(self, data: bytes) -> bytes:
+    def _portable(self, position: int, data: bytes) -> bytes:
         """An entry for another replica: how often it is referred to, and its descriptor."""
         entry = entries.decode(data)
-        return _REFERENCES.pack(entry.references) + self._library.read(entry.descriptor)
+        descriptor = self._library.reading.descriptor(position, entry.descriptor)
+        return _REFERENCES.pack(entry.references) + descriptor
 
     def tick(self, now: float) -> None:
         self.now = now
