@@ -31,8 +31,8 @@ class Shelf(Protocol):
 
     Every read sees every write made before it, committed or not. After a crash the map holds what
     it held after some commit: at least the last one that a finished flush covers, and none whose
-    `sequence` was not passed to `durable`. Damage is an error that names the file (`ShelfError`),
-    never wrong data.
+    `sequence` was not passed to `durable`. Damage is an error that names the file
+    (racos.errors.ShelfError), never wrong data.
     """
 
     def get(self, key: bytes) -> bytes | None: ...
@@ -47,6 +47,9 @@ class Shelf(Protocol):
 
         Writes made while it runs may or may not be seen.
         """
+
+    def keys(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        """The keys alone, in order, as `scan`; cheaper where values are large."""
 
     def put(self, key: bytes, value: bytes) -> None: ...
 
@@ -85,10 +88,6 @@ class Shelf(Protocol):
     def close(self) -> None: ...
 
 
-class ShelfError(Exception):
-    """The index cannot be used; one line says which file and why."""
-
-
 class MemoryShelf:
     """A Shelf in memory. `crash` does what a power cut may do to one on disk."""
 
@@ -116,6 +115,9 @@ class MemoryShelf:
             value = self._map.get(key)
             if value is not None:
                 yield key, value
+
+    def keys(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        return iter(list(self._map.irange(start, end, (True, False))))
 
     def put(self, key: bytes, value: bytes) -> None:
         if key not in self._open:
