@@ -22,7 +22,16 @@ class Window:
     forgotten: nobody is told a decision there, and who asks takes the whole state.
     """
 
-    __slots__ = ("floor", "frontier", "highest_one", "lanes", "ones", "rounds_max", "slots", "total")
+    __slots__ = (
+        "floor",
+        "frontier",
+        "highest_one",
+        "lanes",
+        "ones",
+        "rounds_max",
+        "slots",
+        "total",
+    )
 
     def __init__(self, total: int, rounds_max: int, frontier: int = 0) -> None:
         self.total = total

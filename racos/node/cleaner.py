@@ -17,7 +17,7 @@ from racos.core.quorum import bits
 from racos.mvcc.shelf import Shelf
 from racos.node import entries, records
 from racos.node.library import Library
-from racos.node.retention import Retention
+from racos.node.retention import Retention, write_start
 from racos.storage.log import Log, Scan
 from racos.storage.scan import Stored
 
@@ -46,7 +46,8 @@ class SpaceStatistics(NamedTuple):
 
 
 class Cleaner:
-    """One per node. `append` puts a record into the log and the library; returns its sequence."""
+    """One per node. `append` puts a record into the log and the library, and `reserve_again` the
+    reservation into the log; both return its sequence."""
 
     __slots__ = (
         "_allowance",
@@ -62,6 +63,7 @@ class Cleaner:
         "_removed_bytes",
         "_removed_segments",
         "_report",
+        "_reserve_again",
         "_retention",
         "_rewritten",
         "_scan",
@@ -76,6 +78,7 @@ class Cleaner:
         library: Library,
         retention: Retention,
         append: Callable[[PayRecord], int],
+        reserve_again: Callable[[], int],
         report: Callable[[str], None],
         limits: Space | None = None,
     ) -> None:
@@ -85,6 +88,7 @@ class Cleaner:
         self._library = library
         self._retention = retention
         self._append = append
+        self._reserve_again = reserve_again
         self._report = report
         self._now = 0.0
         self._allowance = 0.0  # bytes that may be copied now
@@ -127,20 +131,32 @@ class Cleaner:
         return min(self._retention.start, floor, self._log.durable_segment)
 
     def _condemn(self) -> None:
+        """Note segments in which nothing is left, in a step of the index with a record of its own:
+        when that step is durable, so is all that emptied them."""
         library, below = self._library, self._below()
-        for number in self._log.segments:
-            if number >= below:
-                break
-            empty = library.live[number] == 0 and library.serving[number] == 0
-            if empty and number not in self._condemned and number != self._emptying:
-                self._condemned[number] = self._log.last_sequence
+        empty = [
+            number
+            for number in self._log.segments
+            if number < below
+            and not library.live[number]
+            and not library.serving[number]
+            and number not in self._condemned
+            and number != self._emptying
+        ]
+        if empty:
+            sequence = self._reserve_again()
+            write_start(self._shelf, self._retention.start)
+            self._shelf.commit(sequence)
+            self._condemned.update(dict.fromkeys(empty, sequence))
 
     def _remove(self) -> None:
-        """What the index has held durably as nothing needed. A later step of it is durable, too,
-        since steps may rest on the same record."""
+        if not self._condemned or self._shelf.flushing:
+            return
         durable = self._shelf.flushed_sequence
-        going = [number for number, since in self._condemned.items() if since < durable]
+        going = [number for number, since in self._condemned.items() if since <= durable]
         if not going:
+            if min(self._condemned.values()) <= self._log.durable_sequence:
+                self._shelf.flush()
             return
         for number in going:
             del self._condemned[number]

@@ -1,9 +1,9 @@
 """What the index says about one coded batch that is still needed: where the log has which part.
 
-    key = "f" | position (u64, big-endian)
-    entry = references u32 | held u16 | values u16 | place of the descriptor
-            | for each fragment of `held`, ascending, a place for each value
-    place = segment u64 | offset u64 | length u32        (little-endian)
+key = "f" | position (u64, big-endian)
+entry = references u32 | held u16 | values u16 | place of the descriptor
+        | for each fragment of `held`, ascending, a place for each value
+place = segment u64 | offset u64 | length u32        (little-endian)
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Past:
 
     @property
     def ones(self) -> list[int]:
-        """Positions of the batches, ascending; what lies between them, from the floor on, is null."""
+        """Positions of the batches from the floor on, ascending; the others there are null."""
         return self._applied
 
     def begin(self, position: int) -> None:

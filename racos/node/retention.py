@@ -19,13 +19,14 @@ _LAYOUT = struct.Struct("<Q")
 class Retention:
     """Segments by the highest slot that a record in them speaks about."""
 
-    __slots__ = ("_reserving", "_segments", "_total", "reserved_in", "start")
+    __slots__ = ("_reserving", "_segments", "_total", "reserved", "reserved_in", "start")
 
     def __init__(self, total: int, start: int) -> None:
         self._total = total
         # (segment, highest position up to its end), both ascending; only the last one still grows
         self._segments: deque[tuple[int, int]] = deque()
         self._reserving: deque[tuple[int, int]] = deque()  # (log sequence, segment), not durable
+        self.reserved = 0  # the highest round reserved, durably or not
         self.reserved_in = 0  # segment of the last durable reservation; 0 if there is none
         self.start = start  # a start reads from there on: what the index says
 
@@ -33,6 +34,7 @@ class Retention:
         """The log has a record in a segment."""
         if isinstance(record, ReserveRecord):
             self._reserving.append((sequence, segment))
+            self.reserved = max(self.reserved, record.upto)
             return
         if isinstance(record, AppliedRecord):
             position = record.end - 1
@@ -83,12 +85,15 @@ class Retention:
         while len(self._segments) > 1 and self._segments[0][0] < segment:
             self._segments.popleft()
 
-    def advance(self, shelf: Shelf, frontier: int, last_segment: int) -> None:
-        """Write down where a start begins, as part of the index's step that applies all below."""
+    def advance(self, shelf: Shelf, frontier: int, last_segment: int) -> bool:
+        """Write down where a start begins, as part of the index's step that applies all below;
+        whether that has changed."""
         start = self.needed(frontier, last_segment)
-        if start > self.start:
-            self.start = start
-            write_start(shelf, start)
+        if start <= self.start:
+            return False
+        self.start = start
+        write_start(shelf, start)
+        return True
 
 
 def write_start(shelf: Shelf, segment: int) -> None:

@@ -35,6 +35,7 @@ GIVE_UP_SECONDS = 4.0  # without an answer: somebody else
 AVOID_SECONDS = 10.0
 
 _REFERENCES = struct.Struct("<I")
+_FIRST = b"\x01"  # what an index says about itself, and not about the state, comes before
 
 
 class Sending(NamedTuple):
@@ -86,7 +87,7 @@ class Sender:
         found: list[tuple[bytes, bytes]] = []
         size = 0
         last = True
-        for key, value in session.snapshot.scan(after + b"\0" if after else b"", KEYS_END):
+        for key, value in session.snapshot.scan(after + b"\0" if after else _FIRST, KEYS_END):
             if size >= CHUNK_BYTES:
                 last = False
                 break
@@ -173,7 +174,7 @@ class Receiver:
         log: Log,
         library: Library,
         kept: retention.Retention,
-        staging: Staging,
+        staging: Staging | None,
         send: Callable[[int, StateRequest], None],
         append: Callable[[PayRecord], Place],
         report: Callable[[str], None],
@@ -204,7 +205,7 @@ class Receiver:
         if self._behind_since is None:
             self._behind_since = self.now
         patient = self.now - self._behind_since < PATIENCE_SECONDS
-        if patient or self._avoid.get(peer, 0.0) > self.now:
+        if patient or self._avoid.get(peer, 0.0) > self.now or self._staging is None:
             return
         self._number += 1
         self._taking = _Taking(self._number, peer, self._staging.stage(), self.now)
@@ -287,6 +288,7 @@ class Receiver:
             return
         self._report(f"state.taken from_lane={taking.peer} frontier={taking.frontier}")
         self._taking = None
+        assert self._staging is not None
         self._staging.install(shelf)
 
     def _abandon(self, why: str) -> None:

@@ -82,14 +82,7 @@ class StateChunk(NamedTuple):
 
 
 NodeMessage: TypeAlias = (
-    Message
-    | Chunk
-    | FragmentRequest
-    | FragmentReply
-    | Hello
-    | Behind
-    | StateRequest
-    | StateChunk
+    Message | Chunk | FragmentRequest | FragmentReply | Hello | Behind | StateRequest | StateChunk
 )
 
 
