@@ -122,12 +122,12 @@ class Keeper:
     def _append_descriptor(self, record: PayRecord) -> Place:
         return self._append(record).blobs[0]
 
-    def applied(self, position: int) -> None:
-        """A batch was applied: before the index's step that holds what it did."""
+    def applied(self, end: int) -> None:
+        """All below `end` is applied: before the index's step that holds what that did."""
         changes, self._changes = self._changes, Counter()
-        self.library.settle(position, changes)
-        self._applied = position + 1
-        self.retention.advance(self._shelf, self._applied, self._log.last_segment)
+        self._applied = end
+        self.library.settle(end, changes)
+        self.retention.advance(self._shelf, end, self._log.last_segment)
 
     def dropped(self) -> None:
         """Old versions were dropped: likewise."""

@@ -11,8 +11,8 @@ it before; see `Library.free`.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from racos.core.effects import Chunk
@@ -43,6 +43,7 @@ class Library:
 
     __slots__ = (
         "_cursor",
+        "_decided",
         "_dying",
         "_open",
         "_seen",
@@ -65,6 +66,7 @@ class Library:
         self._total = total
         self._shelf = shelf
         self._open: dict[int, Entry] = {}  # not applied yet, or not known to be
+        self._decided: deque[int] = deque()  # of those: not applied by the index's last step
         self._dying: dict[int, _Dying] = {}  # in the order in which they die
         self._cursor: bytes | None = entries.PREFIX  # entries from here on are not counted yet
         # Descriptors read back at start, of batches that the index calls applied.
@@ -114,18 +116,20 @@ class Library:
         """A batch is decided, and everything below it."""
         entry = self._open[position]
         self.past.add(position, entry.descriptor, entry.coded)
+        self._decided.append(position)
 
-    def settle(self, position: int, changes: Mapping[int, int]) -> None:
-        """A batch was applied. `changes`: position -> by how many versions more, or fewer, refer to
-        that batch now. Call it before the step of the index that holds the rest of it.
+    def settle(self, end: int, changes: dict[int, int]) -> None:
+        """All batches below `end` are applied. `changes`: position -> by how many versions more, or
+        fewer, refer to that batch now. Call it before the step of the index that holds the rest.
         """
-        entry = self._open.pop(position, None)
-        if entry is not None and entry.coded:
-            entry.references = changes.get(position, 0)
-            self._begin(position, entry)
-        for other, change in changes.items():
-            if other != position:
-                self.refer(other, change, position)
+        while self._decided and self._decided[0] < end:
+            position = self._decided.popleft()
+            entry = self._open.pop(position)
+            if entry.coded:
+                entry.references = changes.pop(position, 0)
+                self._begin(position, entry, end - 1)
+        for position, change in changes.items():
+            self.refer(position, change, end - 1)
 
     def refer(self, position: int, change: int, cause: int) -> None:
         """That many versions more, or fewer, refer to a batch, by what was applied at `cause`."""
@@ -140,12 +144,12 @@ class Library:
             self._count(position, entry, -1)
             self._die(position, entry, cause)
 
-    def _begin(self, position: int, entry: Entry) -> None:
+    def _begin(self, position: int, entry: Entry, cause: int) -> None:
         if entry.references:
             self._count(position, entry, 1)
             self._write(position, entry)
         else:
-            self._die(position, entry, position)
+            self._die(position, entry, cause)
 
     def _die(self, position: int, entry: Entry, cause: int) -> None:
         self._shelf.delete(entries.key_of(position))
@@ -265,7 +269,8 @@ class Library:
     def raise_floor(self, position: int) -> None:
         """Forget history below; batches there that became null are forgotten, too."""
         self.past.raise_floor(min(position, self.past.end))
-        for old in [each for each in self._open if each < self.past.floor]:
+        settled = min(self.past.floor, self._decided[0]) if self._decided else self.past.floor
+        for old in [each for each in self._open if each < settled]:
             del self._open[old]
 
     # -- start -------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class Site:
         for other, change in changes.items():
             self.refer(other, change)
         self.keeper._changes.update(changes)
-        self.keeper.applied(position)
+        self.keeper.applied(position + 1)
         self.frontier = position + 1
         self.shelf.put(b"a", b"%d" % self.frontier)
         self.shelf.commit(self.log.last_sequence)
