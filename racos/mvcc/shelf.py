@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sortedcontainers import SortedDict  # type: ignore[import-untyped]
 
-KEYS_END = b"\xff" * 8  # above every key: no key begins so
+KEYS_END = b"\xff"  # above every key: none begins so
 
 
 class Snapshot(Protocol):
@@ -72,7 +72,7 @@ class Shelf(Protocol):
 
     @property
     def flushing(self) -> bool:
-        """Whether a flush is under way. Raises ShelfError if it failed."""
+        """Whether a flush is under way. Raises ShelfError if one failed, or damage was found."""
 
     @property
     def flushed_sequence(self) -> int:

@@ -19,11 +19,13 @@ from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
+from racos.mvcc.shelf import MemoryShelf, Shelf
 from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.checkpoint import Checkpoint
 from racos.node.healer import Healer, Healing
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.library import Library
@@ -73,6 +75,7 @@ class Driver:
         *,
         options: Options | None = None,
         hello: wire.Hello | None = None,
+        shelf: Shelf | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
     ) -> None:
@@ -108,7 +111,9 @@ class Driver:
             report,
             options.healing,
         )
-        self.applier = Applier(Store(), self._load, applied)
+        shelf = MemoryShelf() if shelf is None else shelf
+        self.applier = Applier(Store(shelf), self._load, applied)
+        self.checkpoint = Checkpoint(shelf, self.store, log, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
@@ -128,7 +133,7 @@ class Driver:
         self.values.now = clock()
         self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
-        self.applier.run()
+        self._apply()
 
     def live(self, now: float) -> int:
         """Bit set of the lanes that answer, this one among them."""
@@ -154,15 +159,27 @@ class Driver:
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
+        self.checkpoint.replayed(recovered.frontier)
         self.healer.holdings.replayed(recovered.frontier)
         return recovered
 
     def _replay_batch(self, position: int) -> None:
         self._note_applied(position)
+        if position < self.checkpoint.found.position:
+            return  # the index has it
         round_, lane = divmod(position, self.quorum.total)
-        self.applier.add(batches.decode(self.library.descriptor(position), round_, lane), None)
+        commands = batches.decode(self.library.descriptor(position), round_, lane)
+        self.applier.add(position, commands, None)
         if not self.applier.waiting > 1:
-            self.applier.run()
+            self._apply()
+            self.checkpoint.durable()
+
+    def _apply(self) -> None:
+        """Apply what can be applied, as one step of the index."""
+        applier = self.applier
+        applier.run()
+        if applier.between_batches and applier.position > self.checkpoint.position:
+            self.checkpoint.step(applier.position)
 
     def _note_applied(self, position: int) -> None:
         self.library.note_applied(position)
@@ -215,6 +232,7 @@ class Driver:
         """A log batch is durable: the promises that rest on it may be said."""
         durable = self.log.done(batch)
         self._flushing = False
+        self.checkpoint.durable()
         self.healer.durable(durable)
         token = None
         while self._tokens and self._tokens[0][0] <= durable:
@@ -266,6 +284,7 @@ class Driver:
         self.replica.tick(now)
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
+        self.checkpoint.tick(now, between_batches=self.applier.between_batches)
         live = self.live(now)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
@@ -343,7 +362,7 @@ class Driver:
         if effects.reads:
             self.applier.after(lambda: self._finish_reads(effects.reads))
         if self.applier.waiting:
-            self.applier.run()
+            self._apply()
 
     def _decided(self, position: int, payload: Payload) -> None:
         """A batch's turn has come."""
@@ -351,11 +370,11 @@ class Driver:
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
         if proposal is None:
-            self.applier.add(batches.decode(payload.descriptor, round_, lane), None)
+            self.applier.add(position, batches.decode(payload.descriptor, round_, lane), None)
             return
         commands = self._encoder.bind(proposal.prepared, round_, lane)
         self._keep_values(proposal, round_, lane)
-        self.applier.add(commands, proposal.replies)
+        self.applier.add(position, commands, proposal.replies)
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""

@@ -42,8 +42,9 @@ BLOCK_CACHE_BYTES = 32 << 20
 MEMTABLE_BYTES = 32 << 20
 LARGE_VALUE_BYTES = 1024  # from here on a value is written once, beside the sorted files
 
-_OWNER = b"\x00owner"  # format, member and cluster
-_DURABLE = b"\x00durable"  # the log sequence that the newest step rests on
+# Above every key that a scan by others can reach.
+_OWNER = b"\xffowner"  # format, member and cluster
+_DURABLE = b"\xffdurable"  # the log sequence that the newest step rests on
 _DAMAGED = "DAMAGED"
 T = TypeVar("T")
 # One write, None for a delete. A tuple of its own: identity tells it from an equal, newer write.
@@ -67,7 +68,7 @@ class Index:
         self._waiting: deque[tuple[int, dict[bytes, _Cell]]] = deque()
         self._sorted: list[bytes] | None = []  # the keys of _ahead; None: to be sorted again
         self._flusher: threading.Thread | None = None
-        self._flush_error: ShelfError | None = None
+        self._damage: ShelfError | None = None  # found by a read or by a flush; final
         self._flush_covers = 0
         self._unflushed_bytes = 0
         self._check_owner(member_id, cluster_id)
@@ -164,6 +165,8 @@ class Index:
 
     @property
     def flushing(self) -> bool:
+        if self._damage is not None:
+            raise self._damage
         thread = self._flusher
         if thread is None:
             return False
@@ -171,8 +174,6 @@ class Index:
             return True
         thread.join()
         self._flusher = None
-        if self._flush_error is not None:
-            raise self._flush_error
         self._flushed_sequence = self._flush_covers
         return False
 
@@ -221,7 +222,7 @@ class Index:
         try:
             self._db.flush()
         except Exception as error:  # as above; goes on on the owner's thread
-            self._flush_error = ShelfError(f"{self.directory}: index cannot be written: {error}")
+            self._damage = ShelfError(f"{self.directory}: index cannot be written: {error}")
 
     def _forget(self, steps: list[dict[bytes, _Cell]]) -> None:
         """These steps are in the database; newer values of their keys stay ahead."""
@@ -272,7 +273,8 @@ class Index:
         if "IO error" not in str(error):
             with contextlib.suppress(OSError):
                 (self.directory / _DAMAGED).write_text(line + "\n")
-        raise ShelfError(line) from None
+        self._damage = ShelfError(line)
+        raise self._damage from None
 
 
 class IndexSnapshot:

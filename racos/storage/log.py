@@ -138,6 +138,11 @@ class Log:
         """Numbers of the segments that are there, ascending."""
         return list(self._headers)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no segment was ever removed."""
+        return not self._removed.ranges
+
     def replay(self, start: int = 1) -> Iterator[Replayed]:
         """The records of segment `start` and all later ones in order, once, after `open`.
 
@@ -147,7 +152,10 @@ class Log:
         """
         assert self._mark is None, "the log was replayed already"
         reader = Reader(self._disk, self._headers_from(start), read_mark(self._disk))
-        yield from reader.records()
+        for entry in reader.records():
+            self.last_sequence = entry.sequence
+            self.durable_sequence = reader.proven
+            yield entry
         self._replayed_sequence = self.last_sequence = self.durable_sequence = reader.sequence
         self._position = reader.end
         self._sizes = {number: self._size_on_disk(number) for number in self._headers}

@@ -62,6 +62,11 @@ class Reader:
         self.end = SEGMENT_HEADER_BYTES  # offset after it in the last segment
         self.sizes: dict[int, int] = {}  # used bytes of each segment, its header included
 
+    @property
+    def proven(self) -> int:
+        """Up to which of the records read so far they are known to be durable."""
+        return min(self._durable, self.sequence)
+
     def records(self) -> Iterator[Replayed]:
         """All records; then the tail is cut and the rest made durable. LogError on damage."""
         last = self._headers[-1]

@@ -14,6 +14,7 @@ from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.mvcc.command import Command, Result
+from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
 from racos.node.driver import Driver, Options
 from racos.node.wire import Hello
@@ -81,6 +82,8 @@ class Cluster:
         self.flight: list[tuple[int, int, bytes, list[bytes]]] = []
         self.cut: set[frozenset[int]] = set()
         self.disks = [MemDisk(random.Random(seed * 10 + lane)) for lane in range(total)]
+        self.shelves = [MemoryShelf() for _ in range(total)]
+        self.source = random.Random(seed)
         self.logs: list[Log] = []
         self.drivers: list[Driver | None] = [None] * total
         self.ports = [Port(self, lane) for lane in range(total)]
@@ -117,6 +120,7 @@ class Cluster:
             lambda: self.now,
             options=self.options,
             hello=Hello(f"n{lane}", (f"http://{lane}",)),
+            shelf=self.shelves[lane],
             report=self.reports.append,
         )
         self.drivers[lane] = driver
@@ -129,6 +133,7 @@ class Cluster:
     def crash(self, lane: int) -> None:
         """Power off: the disk keeps what was synced, and any part of the rest."""
         self.disks[lane].crash()
+        self.shelves[lane].crash(lambda most: self.source.randint(0, most))
         self.drivers[lane] = None
         self.flight = [entry for entry in self.flight if lane not in entry[:2]]
         for other in self.alive():

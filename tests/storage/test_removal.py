@@ -146,8 +146,8 @@ def test_a_power_loss_at_any_step_of_a_removal_leaves_a_log_that_starts(seed: in
         half_run(disk, batch, source)
         disk.crash()
         log = opened(disk)
-        found = [record.sequence for record in log.replay(start)]
-        assert found[0] == start
+        sequences = [record.sequence for record in log.replay(start)]
+        assert sequences[0] == start
         for number in log.segments:
             if number <= RECORDS:
                 assert log.read(places[number - 1]) == b"%d" % (number - 1) * 90
