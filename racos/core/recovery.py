@@ -57,14 +57,19 @@ class Recovered:
             return self._add_applied(record)
         else:
             for round_ in range(record.first, record.last + 1):
-                said = self._slot(round_ * self.total + record.lane)
-                if isinstance(record, StateRecord):
-                    said.states[record.phase] = record.value
-                    if record.value:
-                        self._note_one(round_ * self.total + record.lane)
-                else:
-                    said.votes[record.phase] = record.value
+                self._add_promise(record, round_ * self.total + record.lane)
         return []
+
+    def _add_promise(self, record: StateRecord | VoteRecord, position: int) -> None:
+        if position < self.frontier:
+            return  # decided: this replica says nothing about it any more
+        said = self._slot(position)
+        if isinstance(record, VoteRecord):
+            said.votes[record.phase] = record.value
+            return
+        said.states[record.phase] = record.value
+        if record.value:
+            self._note_one(position)
 
     def _slot(self, position: int) -> SaidInSlot:
         return self.slots.setdefault(position, SaidInSlot())

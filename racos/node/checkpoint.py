@@ -33,6 +33,14 @@ class Applied(NamedTuple):
     sequence: int
 
 
+class Keeper(Protocol):
+    """See racos.node.keeper."""
+
+    def applied(self, end: int) -> None: ...
+
+    def dropped(self) -> None: ...
+
+
 class Readable(Protocol):
     """A shelf or a snapshot of one."""
 
@@ -44,13 +52,29 @@ def read_applied(shelf: Readable) -> Applied:
     return Applied(0, 0) if data is None else Applied(*_APPLIED.unpack(data))
 
 
-class Checkpoint:
-    __slots__ = ("_flushed_at", "_flushed_log", "_log", "_shelf", "_store", "found", "position")
+def write_applied(shelf: Shelf, position: int, sequence: int) -> None:
+    shelf.put(APPLIED, _APPLIED.pack(position, sequence))
 
-    def __init__(self, shelf: Shelf, store: Store, log: Log, now: float) -> None:
+
+class Checkpoint:
+    """`keeper` adds to each step what the batches in it were to the log."""
+
+    __slots__ = (
+        "_flushed_at",
+        "_flushed_log",
+        "_keeper",
+        "_log",
+        "_shelf",
+        "_store",
+        "found",
+        "position",
+    )
+
+    def __init__(self, shelf: Shelf, store: Store, log: Log, keeper: Keeper, now: float) -> None:
         self._shelf = shelf
         self._store = store
         self._log = log
+        self._keeper = keeper
         self._flushed_at = now
         self._flushed_log = 0  # bytes written to the log when the last flush began
         self.found = read_applied(shelf)  # at start
@@ -72,7 +96,8 @@ class Checkpoint:
             return
         self.position = position
         sequence = self._log.last_sequence
-        self._shelf.put(APPLIED, _APPLIED.pack(position, sequence))
+        self._keeper.applied(position)
+        write_applied(self._shelf, position, sequence)
         self._store.commit(sequence)
 
     def durable(self) -> None:
@@ -84,6 +109,7 @@ class Checkpoint:
         shelf, store = self._shelf, self._store
         store.load_some(LOAD_KEYS)
         if between_batches and not store.compact_some(COMPACT_VERSIONS):
+            self._keeper.dropped()
             store.commit(self._log.last_sequence)
         shelf.durable(self._log.durable_sequence)
         if shelf.flushing or not shelf.unflushed_bytes:

@@ -16,7 +16,7 @@ from racos.core.messages import Payload, PayRecord
 from racos.core.quorum import bits
 from racos.mvcc.shelf import Shelf
 from racos.node import entries, records
-from racos.node.library import Library
+from racos.node.library import GRACE_SECONDS, Library
 from racos.node.retention import Retention, write_start
 from racos.storage.log import Log, Scan
 from racos.storage.scan import Stored
@@ -31,6 +31,7 @@ class Space(NamedTuple):
     bytes_per_second: int = 32 << 20  # copied
     live_share_max: float = 0.5  # a segment of which more is needed is left alone
     history_bytes: int = 256 << 20  # of log kept for replicas that are away
+    grace_seconds: float = GRACE_SECONDS  # in which values nobody refers to are still served
 
 
 class SpaceStatistics(NamedTuple):

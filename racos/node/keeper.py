@@ -11,17 +11,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from racos.core.effects import Chunk
-from racos.core.messages import PayRecord, Record, ReserveRecord
+from racos.core.messages import AppliedRecord, PayRecord, Record, ReserveRecord
 from racos.core.quorum import bits
 from racos.mvcc.command import CodedValue
-from racos.mvcc.shelf import Shelf, Snapshot
+from racos.mvcc.shelf import Shelf
 from racos.node import records
 from racos.node.cleaner import Cleaner, Space, SpaceStatistics
 from racos.node.library import Library
 from racos.node.retention import Retention, read_start
-from racos.node.transfer import Receiver, Sender, Staging
+from racos.node.transfer import Receiver, Sender, Stage
 from racos.node.wire import Behind, StateChunk, StateRequest
-from racos.storage.log import Appended, Log, Place
+from racos.storage.log import Appended, Log, Place, Replayed
 
 CLEANING_QUEUE_BYTES_MAX = 8 << 20  # above it nothing is rewritten until the disk has caught up
 
@@ -39,7 +39,6 @@ class Keeper:
         "_log",
         "_send",
         "_shelf",
-        "_staging",
         "_total",
         "cleaner",
         "library",
@@ -54,11 +53,10 @@ class Keeper:
         total: int,
         log: Log,
         shelf: Shelf,
-        frontier_of: Callable[[Snapshot], int],
         send: Send,
         report: Callable[[str], None],
         *,
-        staging: Staging | None = None,
+        stage: Stage | None = None,
         space: Space | None = None,
         applied: int = 0,
         first_number: int = 0,
@@ -67,11 +65,11 @@ class Keeper:
         self._log = log
         self._shelf = shelf
         self._send = send
-        self._staging = staging
         self._changes: Counter[int] = Counter()  # references, since the last step
         self._applied = applied  # the index has applied everything below
         self.on_logged: Callable[[], None] = lambda: None  # a record without hurry is in the log
-        self.library = Library(log, total, shelf, report)
+        space = space or Space()
+        self.library = Library(log, total, shelf, report, space.grace_seconds)
         self.retention = Retention(total, read_start(shelf))
         self.cleaner = Cleaner(
             log,
@@ -83,12 +81,12 @@ class Keeper:
             report,
             space,
         )
-        self.sender = Sender(shelf, self.library, frontier_of)
+        self.sender = Sender(shelf, self.library)
         self.receiver = Receiver(
             log,
             self.library,
             self.retention,
-            staging,
+            stage,
             send,
             self._append_descriptor,
             report,
@@ -106,6 +104,19 @@ class Keeper:
         if isinstance(record, PayRecord):
             self.library.add(record, appended.blobs, values_per_fragment(record))
         self.retention.note(record, appended.header.segment, appended.sequence)
+
+    def replayed(self, record: Record, entry: Replayed, values: int, frontier: int) -> None:
+        """A record read back at start, when the index has applied everything below `frontier`."""
+        self.retention.note(record, entry.header_place.segment, entry.sequence)
+        if isinstance(record, PayRecord):
+            self.library.replayed(record, entry.blob_places, values, frontier)
+        elif isinstance(record, AppliedRecord):
+            self.library.replayed_applied(record, frontier)
+
+    def replay_ended(self, frontier: int) -> None:
+        """All of the log was read."""
+        self.library.replay_ended(frontier)
+        self.retention.durable(self._log.durable_sequence)
 
     def append(self, record: PayRecord) -> int:
         """Keep fragments that promise nothing; returns the log's sequence. No hurry."""

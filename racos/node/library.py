@@ -45,6 +45,7 @@ class Library:
         "_cursor",
         "_decided",
         "_dying",
+        "_grace_seconds",
         "_open",
         "_seen",
         "_shelf",
@@ -60,10 +61,16 @@ class Library:
     )
 
     def __init__(
-        self, log: Log, total: int, shelf: Shelf, report: Callable[[str], None] = lambda _text: None
+        self,
+        log: Log,
+        total: int,
+        shelf: Shelf,
+        report: Callable[[str], None] = lambda _text: None,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self.reading = Reading(log, report)
         self._total = total
+        self._grace_seconds = grace_seconds
         self._shelf = shelf
         self._open: dict[int, Entry] = {}  # not applied yet, or not known to be
         self._decided: deque[int] = deque()  # of those: not applied by the index's last step
@@ -154,7 +161,7 @@ class Library:
     def _die(self, position: int, entry: Entry, cause: int) -> None:
         self._shelf.delete(entries.key_of(position))
         self.dirty = True
-        self._dying[position] = _Dying(entry, self.now + GRACE_SECONDS, cause)
+        self._dying[position] = _Dying(entry, self.now + self._grace_seconds, cause)
         for place in entry.places():
             self.serving[place.segment] += 1
         self.dead.append(position)
@@ -296,6 +303,7 @@ class Library:
         history, as far as the replay saw their batches.
         """
         if record.start >= frontier:
+            self.replay_ended(frontier)
             return
         if record.start > self.past.end or not self.past.end:
             self.past.begin(record.start)

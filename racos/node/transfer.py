@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from racos.core.messages import Payload, PayRecord
 from racos.mvcc.shelf import KEYS_END, Shelf, Snapshot
-from racos.node import entries, retention
+from racos.node import checkpoint, entries, retention
 from racos.node.entries import Entry
 from racos.node.library import Library, Unreadable
 from racos.node.wire import Behind, StateChunk, StateRequest
@@ -35,7 +35,7 @@ GIVE_UP_SECONDS = 4.0  # without an answer: somebody else
 AVOID_SECONDS = 10.0
 
 _REFERENCES = struct.Struct("<I")
-_FIRST = b"\x01"  # what an index says about itself, and not about the state, comes before
+_OWN = (retention.KEY, checkpoint.APPLIED)  # of each replica's own log
 
 
 class Sending(NamedTuple):
@@ -46,16 +46,13 @@ class Sending(NamedTuple):
 
 
 class Sender:
-    """Gives others this replica's state. `frontier_of` says which slots a snapshot has applied."""
+    """Gives others this replica's state."""
 
-    __slots__ = ("_frontier_of", "_library", "_sessions", "_shelf", "now", "sent_bytes")
+    __slots__ = ("_library", "_sessions", "_shelf", "now", "sent_bytes")
 
-    def __init__(
-        self, shelf: Shelf, library: Library, frontier_of: Callable[[Snapshot], int]
-    ) -> None:
+    def __init__(self, shelf: Shelf, library: Library) -> None:
         self._shelf = shelf
         self._library = library
-        self._frontier_of = frontier_of
         self._sessions: dict[int, Sending] = {}  # by peer
         self.now = 0.0
         self.sent_bytes = 0
@@ -73,7 +70,8 @@ class Sender:
             if len(self._sessions) >= SESSIONS_MAX:
                 return None
             snapshot = self._shelf.snapshot()
-            session = Sending(request.number, self._frontier_of(snapshot), snapshot, self.now)
+            frontier = checkpoint.read_applied(snapshot).position
+            session = Sending(request.number, frontier, snapshot, self.now)
         if session is None or session.number != request.number:
             return StateChunk(request.number, 0, (), last=True)  # forgotten: it has to begin again
         self._sessions[peer] = session._replace(heard_at=self.now)
@@ -87,11 +85,11 @@ class Sender:
         found: list[tuple[bytes, bytes]] = []
         size = 0
         last = True
-        for key, value in session.snapshot.scan(after + b"\0" if after else _FIRST, KEYS_END):
+        for key, value in session.snapshot.scan(after + b"\0" if after else b"", KEYS_END):
             if size >= CHUNK_BYTES:
                 last = False
                 break
-            if key == retention.KEY:
+            if key in _OWN:
                 continue
             if key.startswith(entries.PREFIX):
                 value = self._portable(entries.position_of(key), value)
@@ -122,15 +120,11 @@ class Sender:
             self.end(peer)
 
 
-class Staging(Protocol):
+class Stage(Protocol):
     """Where a new index is built beside the present one."""
 
-    def stage(self) -> Shelf:
+    def __call__(self) -> Shelf:
         """An empty index; what was staged before and not installed is gone."""
-
-    def install(self, staged: Shelf) -> None:
-        """The node ends this driver, puts the staged index, which is durable, into the place of the
-        present one in one step, and starts a driver on it."""
 
 
 class _Taking:
@@ -163,10 +157,11 @@ class Receiver:
         "_report",
         "_retention",
         "_send",
-        "_staging",
+        "_stage",
         "_taking",
         "now",
         "received_bytes",
+        "staged",
     )
 
     def __init__(
@@ -174,7 +169,7 @@ class Receiver:
         log: Log,
         library: Library,
         kept: retention.Retention,
-        staging: Staging | None,
+        stage: Stage | None,
         send: Callable[[int, StateRequest], None],
         append: Callable[[PayRecord], Place],
         report: Callable[[str], None],
@@ -183,7 +178,7 @@ class Receiver:
         self._log = log
         self._library = library
         self._retention = kept
-        self._staging = staging
+        self._stage = stage
         self._send = send
         self._append = append
         self._report = report
@@ -193,22 +188,25 @@ class Receiver:
         self._avoid: dict[int, float] = {}  # peers that failed -> until when
         self.now = 0.0
         self.received_bytes = 0
+        # A complete and durable index. Whoever drives this replica ends it then, puts that in the
+        # place of the present one in one step, and starts a replica on it.
+        self.staged: Shelf | None = None
 
     @property
     def active(self) -> bool:
-        return self._taking is not None
+        return self._taking is not None or self.staged is not None
 
     def behind(self, peer: int, message: Behind, frontier: int) -> None:
         """A peer was asked for history that it has forgotten."""
-        if frontier >= message.floor or self._taking is not None:
+        if frontier >= message.floor or self.active:
             return
         if self._behind_since is None:
             self._behind_since = self.now
         patient = self.now - self._behind_since < PATIENCE_SECONDS
-        if patient or self._avoid.get(peer, 0.0) > self.now or self._staging is None:
+        if patient or self._avoid.get(peer, 0.0) > self.now or self._stage is None:
             return
         self._number += 1
-        self._taking = _Taking(self._number, peer, self._staging.stage(), self.now)
+        self._taking = _Taking(self._number, peer, self._stage(), self.now)
         self._report(f"state.taking from_lane={peer} behind={frontier} floor={message.floor}")
         self._ask(self._taking)
 
@@ -261,6 +259,7 @@ class Receiver:
         kept = self._retention.needed(taking.frontier, self._log.last_segment)
         retention.write_start(taking.shelf, kept)
         taking.complete = self._log.last_sequence
+        checkpoint.write_applied(taking.shelf, taking.frontier, taking.complete)
         taking.shelf.commit(taking.complete)
 
     def tick(self, now: float, frontier: int) -> None:
@@ -288,8 +287,7 @@ class Receiver:
             return
         self._report(f"state.taken from_lane={taking.peer} frontier={taking.frontier}")
         self._taking = None
-        assert self._staging is not None
-        self._staging.install(shelf)
+        self.staged = shelf
 
     def _abandon(self, why: str) -> None:
         taking = self._taking

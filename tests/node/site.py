@@ -10,6 +10,7 @@ import random
 from racos.core.messages import AppliedRecord, Payload, PayRecord, Record, ReserveRecord
 from racos.mvcc.shelf import MemoryShelf
 from racos.node import records
+from racos.node.checkpoint import read_applied, write_applied
 from racos.node.cleaner import Space
 from racos.node.keeper import Keeper
 from racos.storage.log import Log
@@ -52,25 +53,19 @@ class Site:
             TOTAL,
             self.log,
             self.shelf,
-            lambda _snapshot: self.frontier,
             lambda _peer, _message: None,
             self.reports.append,
             space=self.space,
             applied=self.frontier,
         )
-        library, retention = self.keeper.library, self.keeper.retention
+        library = self.keeper.library
         library.now = self.now
         seen: list[Record] = []
-        for entry in self.log.replay(retention.start):
+        for entry in self.log.replay(self.keeper.retention.start):
             record, values = records.decode(entry.kind, entry.header)
             seen.append(record)
-            retention.note(record, entry.header_place.segment, entry.sequence)
-            if isinstance(record, PayRecord):
-                library.replayed(record, entry.blob_places, values, self.frontier)
-            elif isinstance(record, AppliedRecord):
-                library.replayed_applied(record, self.frontier)
-        library.replay_ended(self.frontier)
-        retention.durable(self.log.durable_sequence)
+            self.keeper.replayed(record, entry, values, self.frontier)
+        self.keeper.replay_ended(self.frontier)
         while not library.loaded:
             library.load()
         return seen
@@ -79,8 +74,7 @@ class Site:
         """Power off and on: the index is as the last finished step left it."""
         self.shelf.crash(lambda count: self.source.randint(0, count))
         self.disk.crash()
-        data = self.shelf.get(b"a")
-        self.frontier = 0 if data is None else int(data)
+        self.frontier = read_applied(self.shelf).position
         self.references = {}
         for key, value in self.shelf.scan(b"n", b"o"):
             self.references[int(key[1:])] = int(value)
@@ -117,7 +111,7 @@ class Site:
         self.keeper._changes.update(changes)
         self.keeper.applied(position + 1)
         self.frontier = position + 1
-        self.shelf.put(b"a", b"%d" % self.frontier)
+        write_applied(self.shelf, self.frontier, self.log.last_sequence)
         self.shelf.commit(self.log.last_sequence)
 
     def refer(self, position: int, change: int) -> None:

@@ -231,7 +231,9 @@ def test_whatever_happens_what_is_referred_to_can_be_read(seed: int) -> None:
     for _ in range(150):
         step = source.random()
         if step < 0.55:
-            site.propose(position, source.choice((0b010, 0b011, 0b111)), coded=source.random() < 0.8)
+            site.propose(
+                position, source.choice((0b010, 0b011, 0b111)), coded=source.random() < 0.8
+            )
             entry = site.keeper.library.known(position)
             assert entry is not None
             changes = {position: source.choice((0, 1, 2))} if entry.coded else {}

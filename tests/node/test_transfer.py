@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from racos.core.messages import PayRecord, StateRecord
-from racos.mvcc.shelf import MemoryShelf, Shelf, Snapshot
+from racos.mvcc.shelf import MemoryShelf
 from racos.node import transfer, wire
 from racos.node.retention import read_start
 from racos.node.transfer import ANSWER_SECONDS, AVOID_SECONDS, GIVE_UP_SECONDS, IDLE_SECONDS
@@ -17,39 +17,24 @@ from tests.node.site import ME, TOTAL, Site, fragment
 STEP = 0.05
 
 
-def applied_in(snapshot: Snapshot) -> int:
-    data = snapshot.get(b"a")
-    return 0 if data is None else int(data)
-
-
-class Staged:
-    """A Staging whose installed index waits to be started on."""
-
-    def __init__(self) -> None:
-        self.installed: MemoryShelf | None = None
-
-    def stage(self) -> Shelf:
-        return MemoryShelf()
-
-    def install(self, staged: Shelf) -> None:
-        assert isinstance(staged, MemoryShelf)
-        self.installed = staged
-
-
 class Pair:
     """Site 0 sends, site 1 is behind. What they say goes through the real frames."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int = 150) -> None:
         monkeypatch.setattr(transfer, "CHUNK_BYTES", chunk_bytes)
         self.ahead, self.behind = Site(1), Site(2)
-        self.staged = Staged()
         self.said: list[StateRequest] = []
         self.chunks: list[StateChunk] = []
         self.lost: Callable[[object], bool] = lambda _message: False
-        self.ahead.keeper.sender._frontier_of = applied_in
-        self.behind.keeper.receiver._staging = self.staged
+        self.behind.keeper.receiver._stage = MemoryShelf
         self.behind.keeper.receiver._send = self._ask
         self.now = 0.0
+
+    @property
+    def staged(self) -> MemoryShelf | None:
+        found = self.behind.keeper.receiver.staged
+        assert found is None or isinstance(found, MemoryShelf)
+        return found
 
     def _ask(self, _peer: int, request: StateRequest) -> None:
         self.said.append(request)
@@ -67,7 +52,7 @@ class Pair:
     def run(self, seconds: float = 3.0) -> bool:
         """Until the state is installed."""
         end = self.now + seconds
-        while self.now < end and self.staged.installed is None:
+        while self.now < end and self.staged is None:
             self.now += STEP
             floor = Behind(self.ahead.frontier)
             self.behind.keeper.receiver.behind(0, floor, self.behind.frontier)
@@ -76,12 +61,12 @@ class Pair:
                 site.keeper.sender.tick(self.now)
                 site.keeper.receiver.tick(self.now, site.frontier)
                 site.sync()
-        return self.staged.installed is not None
+        return self.staged is not None
 
     def restart(self) -> None:
         """The replica begins anew on what was installed."""
-        assert self.staged.installed is not None
-        self.behind.shelf = self.staged.installed
+        assert self.staged is not None
+        self.behind.shelf = self.staged
         self.behind.crash()
 
 
@@ -152,7 +137,7 @@ def test_a_crash_before_the_installation_leaves_the_old_state(
     before = dict(two.behind.references)
     two.lost = lambda message: isinstance(message, StateChunk) and len(two.chunks) >= after
     two.run(1.0)
-    assert two.staged.installed is None
+    assert two.staged is None
     two.behind.crash()
     assert two.behind.frontier == 20
     assert two.behind.references == before
@@ -167,9 +152,9 @@ def test_promises_above_the_jump_are_still_found_and_those_below_do_not_matter(
     two.behind.log_record(StateRecord(1, 15, 15, 0, 1))  # slot 46
     two.behind.sync()
     assert two.run()
-    assert two.staged.installed is not None
-    assert read_start(two.staged.installed) <= two.behind.log.last_segment
-    two.behind.shelf = two.staged.installed
+    assert two.staged is not None
+    assert read_start(two.staged) <= two.behind.log.last_segment
+    two.behind.shelf = two.staged
     found = two.behind.crash()
     assert StateRecord(1, 15, 15, 0, 1) in found
 
@@ -191,7 +176,7 @@ def test_lost_questions_and_answers_are_repeated(monkeypatch: pytest.MonkeyPatch
 
 def test_a_sender_that_dies_is_given_up_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     two = pair(monkeypatch)
-    two.lost = lambda message: len(two.chunks) >= 1
+    two.lost = lambda _message: len(two.chunks) >= 1
     two.run(1.0)
     assert two.behind.keeper.receiver.active
     two.run(GIVE_UP_SECONDS)
@@ -205,7 +190,7 @@ def test_a_sender_that_dies_is_given_up_for_a_while(monkeypatch: pytest.MonkeyPa
 
 def test_a_sender_that_forgot_its_snapshot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     two = pair(monkeypatch)
-    two.lost = lambda message: len(two.chunks) >= 1
+    two.lost = lambda _message: len(two.chunks) >= 1
     two.run(1.0)
     two.ahead.keeper.sender.tick(two.now + IDLE_SECONDS)
     assert not two.ahead.keeper.sender.active
@@ -216,7 +201,7 @@ def test_a_sender_that_forgot_its_snapshot_says_so(monkeypatch: pytest.MonkeyPat
 
 def test_parts_that_were_not_asked_for_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     two = pair(monkeypatch)
-    two.lost = lambda message: len(two.chunks) >= 1
+    two.lost = lambda _message: len(two.chunks) >= 1
     two.run(0.5)
     receiver = two.behind.keeper.receiver
     taking = receiver._taking
@@ -232,7 +217,7 @@ def test_parts_that_were_not_asked_for_change_nothing(monkeypatch: pytest.Monkey
 
 def test_the_sender_keeps_its_segments_while_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
     two = pair(monkeypatch)
-    two.lost = lambda message: len(two.chunks) >= 1
+    two.lost = lambda _message: len(two.chunks) >= 1
     two.run(1.0)
     for position in list(two.ahead.references):
         two.ahead.drop(position)
@@ -254,7 +239,7 @@ def test_one_that_is_not_behind_takes_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_frontier_that_moves_by_itself_ends_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     two = pair(monkeypatch)
-    two.lost = lambda message: len(two.chunks) >= 2
+    two.lost = lambda _message: len(two.chunks) >= 2
     two.run(1.0)
     two.behind.keeper.receiver.tick(two.now, 40)
     assert not two.behind.keeper.receiver.active
