@@ -13,6 +13,7 @@ from racos.core.messages import (
     Record,
     ReserveRecord,
     StateRecord,
+    VoteRecord,
 )
 
 
