@@ -68,11 +68,15 @@ class Index:
         self._waiting: deque[tuple[int, dict[bytes, _Cell]]] = deque()
         self._sorted: list[bytes] | None = []  # the keys of _ahead; None: to be sorted again
         self._flusher: threading.Thread | None = None
-        self._damage: ShelfError | None = None  # found by a read or by a flush; final
+        self._damage = ""  # found by a read or by a flush; final
         self._flush_covers = 0
         self._unflushed_bytes = 0
-        self._check_owner(member_id, cluster_id)
-        found = self.get(_DURABLE)
+        try:
+            self._check_owner(member_id, cluster_id)
+            found = self.get(_DURABLE)
+        except ShelfError:
+            self._db.close()
+            raise
         self._written_sequence = int.from_bytes(found or b"", "big")
         self._flushed_sequence = self._written_sequence
 
@@ -165,8 +169,8 @@ class Index:
 
     @property
     def flushing(self) -> bool:
-        if self._damage is not None:
-            raise self._damage
+        if self._damage:
+            raise ShelfError(self._damage)
         thread = self._flusher
         if thread is None:
             return False
@@ -213,7 +217,6 @@ class Index:
             batch.put(_OWNER, owner)
             self._db.write(batch, self._write_options)
         elif found != owner:
-            self._db.close()
             raise ShelfError(
                 f"{self.directory}: index of another member, cluster or version: {found.decode()}"
             )
@@ -222,7 +225,7 @@ class Index:
         try:
             self._db.flush()
         except Exception as error:  # as above; goes on on the owner's thread
-            self._damage = ShelfError(f"{self.directory}: index cannot be written: {error}")
+            self._damage = f"{self.directory}: index cannot be written: {error}"
 
     def _forget(self, steps: list[dict[bytes, _Cell]]) -> None:
         """These steps are in the database; newer values of their keys stay ahead."""
@@ -265,16 +268,19 @@ class Index:
                     yield take(entries)
                     entries.next()
             entries.status()
+            return
         except Exception as error:  # as above
-            self._fail(error)
+            text = str(error)
+        # Not inside the handler: an error that remembers the iterator would keep the files open.
+        del entries
+        self._fail(text)
 
-    def _fail(self, error: Exception) -> NoReturn:
-        line = f"{self.directory}: index is damaged: {error}"
+    def _fail(self, error: Exception | str) -> NoReturn:
+        self._damage = f"{self.directory}: index is damaged: {error}"
         if "IO error" not in str(error):
             with contextlib.suppress(OSError):
-                (self.directory / _DAMAGED).write_text(line + "\n")
-        self._damage = ShelfError(line)
-        raise self._damage from None
+                (self.directory / _DAMAGED).write_text(self._damage + "\n")
+        raise ShelfError(self._damage)
 
 
 class IndexSnapshot:
