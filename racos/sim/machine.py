@@ -12,8 +12,10 @@ from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
+from racos.errors import RequestTimedOut
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
+from racos.node.cleaner import Space
 from racos.node.driver import Driver
 from racos.node.driver import Options as NodeOptions
 from racos.node.wire import Hello
@@ -23,6 +25,7 @@ from racos.sim.events import Action, Events
 from racos.sim.options import Options
 from racos.sim.violation import Violation
 from racos.storage.log import Appended, Batch, Log, LogError, Replayed
+from racos.storage.removed import read_removed
 
 TIMER_SECONDS = 0.01  # of the node's own clock, as in production
 TURN_SECONDS = 0.0001  # from an input to the turn that handles it: what comes between is joined
@@ -98,6 +101,7 @@ class Machine:
         self.sync_fails = False  # the next one does
         self.reports: list[str] = []
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
+        self.installed = 0  # states taken from others
         self.shelf = MemoryShelf()  # the index: what a crash leaves of it is some prefix
         self.clock = Clock(events, 1000.0 * lane)
         self._events = events
@@ -152,10 +156,16 @@ class Machine:
             Flusher(self._start_batch),
             self.clock,
             options=NodeOptions(
-                options.inline_limit, 1 << 18, Limits(request_seconds=options.request_seconds)
+                options.inline_limit,
+                1 << 18,
+                Limits(request_seconds=options.request_seconds),
+                space=Space(
+                    history_bytes=options.history_bytes, grace_seconds=options.grace_seconds
+                ),
             ),
             hello=Hello(f"n{self.lane}", ()),
             shelf=self.shelf,
+            stage=MemoryShelf,
             applied=lambda first, last: self._observer.applied(self.lane, first, last),
             report=self.reports.append,
         )
@@ -198,6 +208,11 @@ class Machine:
         """What the core counted, over all lives."""
         now = self.driver.replica.agreement.statistics if self.driver is not None else {}
         return self._transitions + Counter(now)
+
+    @property
+    def removed_segments(self) -> int:
+        """Of the log, over all lives."""
+        return sum(last - first + 1 for first, last in read_removed(self.disk).ranges)
 
     def _die(self, *, power: bool, why: str) -> None:
         self._transitions = self.transitions()
@@ -273,11 +288,13 @@ class Machine:
         assert self.driver is not None
         self._scheduled = False
         self.driver.turn()
+        self._maybe_install()
 
     def _on_timer(self) -> None:
         assert self.driver is not None
         self.driver.turn()
         self.after(TIMER_SECONDS / self.clock.rate, self._on_timer)
+        self._maybe_install()
 
     # -- the driver's link and flusher -----------------------------------------------------------
 
@@ -313,3 +330,14 @@ class Machine:
         self._batch = None
         self.driver.flushed(batch)
         self.driver.turn()
+        self._maybe_install()
+
+    def _maybe_install(self) -> None:
+        """Begin a new life on the state that the node took from another one, if it did."""
+        driver = self.driver
+        if driver is not None and driver.staged is not None:
+            assert isinstance(driver.staged, MemoryShelf)
+            self.shelf = driver.staged
+            self.installed += 1
+            driver.stop(RequestTimedOut())
+            self.kill(power=False, why="took a state")

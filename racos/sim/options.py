@@ -58,6 +58,8 @@ class Options:
     loss: float = 0.05
     duplicate: float = 0.05
     segment_bytes: int = 1 << 20
+    history_bytes: int = 1 << 20  # of the log, kept for nodes that are away
+    grace_seconds: float = 2.0  # in which values that nobody refers to are still served
     rounds_max: int = 64  # W
     suspect_after: float = 0.25
     request_seconds: float = 1.5
@@ -121,12 +123,27 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
+    options = _forgetful(options)
     kind = source.random()
     if kind < 0.25:
         return _contended(options, source)
     if kind < 0.45:
         return _worn(options, source)
     return _asked(options) if kind < 0.6 else options
+
+
+def _forgetful(options: Options) -> Options:
+    """In a part of the worlds logs keep next to nothing, and much dies."""
+    source = random.Random(f"space {options.seed}")
+    if source.random() >= 0.4:
+        return options
+    return replace(
+        options,
+        segment_bytes=16 << 10,
+        history_bytes=source.choice((0, 16 << 10, 64 << 10)),
+        grace_seconds=source.choice((0.5, 2.0)),
+        compactions=0.05,
+    )
 
 
 def _asked(options: Options) -> Options:
