@@ -231,7 +231,11 @@ class Driver:
 
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
-        for message in wire.decode(header, blobs, self.quorum.total):
+        self.on_messages(sender, wire.decode(header, blobs, self.quorum.total))
+
+    def on_messages(self, sender: int, messages: Iterable[wire.NodeMessage]) -> None:
+        """What a frame from a peer says."""
+        for message in messages:
             if isinstance(message, Chunk):
                 self.replica.install(sender, message)
             elif isinstance(message, wire.FragmentRequest):
@@ -337,7 +341,8 @@ class Driver:
     def _propose(self) -> None:
         limits = self.batcher.limits
         while (
-            len(self._in_flight) < limits.in_flight
+            self.batcher.has_work  # asked first: it costs least, and mostly there is none
+            and len(self._in_flight) < limits.in_flight
             and self.log.queued_bytes < LOG_QUEUE_BYTES_MAX
             and self.replica.can_propose()
         ):

@@ -22,13 +22,12 @@ from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
 from racos.sim.events import Action, Events
+from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.sim.violation import Violation
 from racos.storage.log import Appended, Batch, Log, LogError, Replayed
 from racos.storage.removed import read_removed
 
-TIMER_SECONDS = 0.01  # of the node's own clock, as in production
-TURN_SECONDS = 0.0001  # from an input to the turn that handles it: what comes between is joined
 SECRET = b"simulated"
 
 
@@ -262,12 +261,12 @@ class Machine:
         except OSError as error:  # production ends the process, too
             self.kill(power=False, why=str(error))
 
-    def deliver(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
-        self.do(self._on_frame, sender, header, blobs)
+    def deliver(self, sender: int, frame: Frame) -> None:
+        self.do(self._on_frame, sender, frame)
 
-    def _on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+    def _on_frame(self, sender: int, frame: Frame) -> None:
         assert self.driver is not None
-        self.driver.on_frame(sender, header, blobs)
+        self.driver.on_messages(sender, frame)
         self.wake()
 
     def call(self, action: Callable[[Driver], None]) -> None:
@@ -282,7 +281,7 @@ class Machine:
     def wake(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self.after(TURN_SECONDS, self._turn)
+            self.after(self.options.turn, self._turn)
 
     def _turn(self) -> None:
         assert self.driver is not None
@@ -293,7 +292,7 @@ class Machine:
     def _on_timer(self) -> None:
         assert self.driver is not None
         self.driver.turn()
-        self.after(TIMER_SECONDS / self.clock.rate, self._on_timer)
+        self.after(self.options.timer / self.clock.rate, self._on_timer)
         self._maybe_install()
 
     # -- the driver's link and flusher -----------------------------------------------------------
@@ -323,7 +322,7 @@ class Machine:
             return
         self._observer.synced(self.lane, batch.sequence)
         # Between the sync and its announcement lies a moment at which the node may die.
-        self.after(TURN_SECONDS, self._flushed, batch)
+        self.after(self.options.turn, self._flushed, batch)
 
     def _flushed(self, batch: Batch) -> None:
         assert self.driver is not None
