@@ -26,7 +26,6 @@ from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.sim.violation import Violation
 from racos.storage.log import Appended, Batch, Log, LogError, Replayed
-from racos.storage.removed import read_removed
 
 SECRET = b"simulated"
 
@@ -205,13 +204,13 @@ class Machine:
 
     def transitions(self) -> Counter[str]:
         """What the core counted, over all lives."""
-        now = self.driver.replica.agreement.statistics if self.driver is not None else {}
-        return self._transitions + Counter(now)
-
-    @property
-    def removed_segments(self) -> int:
-        """Of the log, over all lives."""
-        return sum(last - first + 1 for first, last in read_removed(self.disk).ranges)
+        if self.driver is None:
+            return self._transitions
+        now = Counter(self.driver.replica.agreement.statistics)
+        space = self.driver.keeper.statistics()
+        now["segments rewritten"] = space.rewritten_segments
+        now["segments removed"] = space.removed_segments
+        return self._transitions + now
 
     def _die(self, *, power: bool, why: str) -> None:
         self._transitions = self.transitions()

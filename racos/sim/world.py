@@ -231,7 +231,6 @@ class World:
         for machine in self.machines:
             self._counts.update(machine.transitions())
             self._counts["states taken"] += machine.installed
-            self._counts["segments removed"] += machine.removed_segments
         outcomes.counts = self._counts
         outcomes.counts.update({f"fault {name}": n for name, n in self.faults.counts.items()})
         outcomes.counts["frames lost"] = self.network.lost
