@@ -156,6 +156,11 @@ class Driver:
         return (self.connected | 1 << self.me) & ~self.replica.peers.suspected(now)
 
     @property
+    def flushing(self) -> bool:
+        """Whether a log batch is on its way to the disk."""
+        return self._flushing
+
+    @property
     def staged(self) -> Shelf | None:
         """A newer state, taken from another replica: end this driver, and start one on it."""
         return self.keeper.receiver.staged
