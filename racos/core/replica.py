@@ -86,7 +86,6 @@ class Replica:
         self._applied: list[tuple[int, Payload]] = []
         self._rejected: list[tuple[int, Payload]] = []
         self._serves: list[tuple[int, int]] = []
-        self._late: list[tuple[int, Payload, int]] = []
         self._early: dict[int, tuple[int, Pay]] = {}
         self._applied_from = past.frontier
         self._reservations: list[tuple[int, int]] = []  # (token, upto)
@@ -272,9 +271,8 @@ class Replica:
             self.agreement.rebuilds,
             self._serves,
             self.barrier.take_ready(self.window.frontier),
-            self._late,
         )
-        self._applied, self._rejected, self._serves, self._late = [], [], [], []
+        self._applied, self._rejected, self._serves = [], [], []
         self.agreement.rebuilds = []
         return effects
 
@@ -414,8 +412,6 @@ class Replica:
         window.link(pay.lane, pay.previous, pay.round - 1)
         position = window.position(pay.round, pay.lane)
         if position < window.frontier:
-            if pay.held and pay.payload.coded:
-                self._late.append((position, pay.payload, pay.held))
             return
         if not window.within(pay.round):
             if len(self._early) < self.quorum.total * self.settings.rounds_max:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from racos.core.effects import Chunk, Effects
-from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
+from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
 from racos.core.recovery import Recovered
@@ -33,6 +33,7 @@ from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.transfer import Stage
 from racos.node.values import Values
+from racos.node.waiting import WaitingReads
 from racos.storage.log import Batch, Log
 
 TICK_SECONDS = 0.005
@@ -138,9 +139,7 @@ class Driver:
             request_seconds=options.limits.request_seconds,
         )
         self._in_flight: dict[int, Proposal] = {}
-        self._reads: list[BarrierReply] = []
-        self._tickets: dict[int, tuple[list[BarrierReply], float]] = {}
-        self._next_ticket = 0
+        self._reads = WaitingReads()
         self._tokens: list[tuple[int, int]] = []  # (log sequence, token), ascending
         self._flushing = False
         self._lazy_since: float | None = None
@@ -224,7 +223,7 @@ class Driver:
 
     def read(self, read: BarrierReply) -> None:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
-        self._reads.append(read)
+        self._reads.add(read)
 
     def load(
         self,
@@ -253,6 +252,8 @@ class Driver:
                 self.hellos[sender] = message
             else:
                 self.replica.receive(sender, message)
+                if isinstance(message, Pay):
+                    self.healer.keep_late(message)
 
     def on_up(self, peer: int) -> None:
         self.connected |= 1 << peer
@@ -287,9 +288,7 @@ class Driver:
             for reply in proposal.replies:
                 if not reply.done():
                     reply.set_exception(error)
-        for read in (*self._reads, *self._waiting_reads()):
-            if not read.done():
-                read.set_exception(error)
+        self._reads.fail_all(error)
 
     # -- one turn --------------------------------------------------------------------------------
 
@@ -335,13 +334,9 @@ class Driver:
             self._sweep(now)
 
     def _ask_barrier(self, now: float) -> None:
-        if not self._reads:
-            return
-        self._next_ticket += 1
-        deadline = now + self.batcher.limits.request_seconds
-        self._tickets[self._next_ticket] = (self._reads, deadline)
-        self._reads = []
-        self.replica.read(self._next_ticket)
+        ticket = self._reads.ask(now + self.batcher.limits.request_seconds)
+        if ticket is not None:
+            self.replica.read(ticket)
 
     def _propose(self) -> None:
         limits = self.batcher.limits
@@ -389,8 +384,6 @@ class Driver:
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
             self.keeper.serve(peer, position, self.replica.window.frontier)
-        for position, payload, held in effects.late:
-            self.healer.keep_late(position, payload, held)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
@@ -398,7 +391,7 @@ class Driver:
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
-            self.applier.after(lambda: self._finish_reads(effects.reads))
+            self.applier.after(lambda: self._reads.finish(effects.reads))
         if self.applier.waiting:
             self._apply()
 
@@ -421,13 +414,6 @@ class Driver:
             plain = batches.plain_values(prepared.commands, self._encoder.inline_limit)
             for value, data in zip(prepared.values, plain, strict=True):
                 self.values.cache.put(value._replace(round=round_, lane=lane), data)
-
-    def _finish_reads(self, tickets: Iterable[int]) -> None:
-        for ticket in tickets:
-            reads, _ = self._tickets.pop(ticket, ((), 0.0))
-            for read in reads:
-                if not read.done():
-                    read.set_result(None)
 
     # -- output ----------------------------------------------------------------------------------
 
@@ -513,13 +499,5 @@ class Driver:
                 for reply in proposal.replies:
                     if not reply.done():
                         reply.set_exception(RequestTimedOut())
-        for ticket, (reads, deadline) in list(self._tickets.items()):
-            if deadline <= now:
-                for read in reads:
-                    if not read.done():
-                        read.set_exception(RequestTimedOut())
-                del self._tickets[ticket]
-        self.replica.barrier.drop(self._tickets.__contains__)
-
-    def _waiting_reads(self) -> list[BarrierReply]:
-        return [read for reads, _ in self._tickets.values() for read in reads]
+        self._reads.expire(now)
+        self.replica.barrier.drop(self._reads.__contains__)
