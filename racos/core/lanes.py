@@ -8,6 +8,8 @@ repeated, reordered and passed on by others, and a lost Pay is never mistaken fo
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from racos.core.messages import Skip
 
 
@@ -22,27 +24,30 @@ class Lane:
 
     def skipped(self, round_: int) -> bool:
         """Whether the owner promised that it has nothing in this round."""
-        return any(previous < round_ <= upto for previous, upto in self.links)
+        links = self.links
+        if not links:
+            return False
+        index = bisect_left(links, (round_,))  # the first that begins at or above the round
+        return index > 0 and round_ <= links[index - 1][1]
 
     def link(self, previous: int, upto: int) -> bool:
         """Learn that previous+1 .. upto are empty; False if that was known."""
         if upto <= previous:
             return False
-        for known_previous, known_upto in self.links:
-            if known_previous <= previous and upto <= known_upto:
+        links = self.links
+        first = bisect_left(links, (previous,))
+        if first and links[first - 1][1] >= previous:
+            first -= 1
+        last = first
+        while last < len(links) and links[last][0] <= upto:
+            if links[last][0] <= previous and upto <= links[last][1]:
                 return False
-        self.links.append((previous, upto))
-        self._merge()
+            last += 1
+        if last > first:
+            previous = min(previous, links[first][0])
+            upto = max(upto, links[last - 1][1])
+        links[first:last] = [(previous, upto)]
         return True
-
-    def _merge(self) -> None:
-        merged: list[tuple[int, int]] = []
-        for previous, upto in sorted(self.links):
-            if merged and previous <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(upto, merged[-1][1]))
-            else:
-                merged.append((previous, upto))
-        self.links = merged
 
     def forget_below(self, round_: int) -> None:
         """Drop links that only speak of rounds below this one."""

@@ -8,8 +8,10 @@ node drives this in production; a simulator drives the same class.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
+from racos.core.config import Change
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -146,7 +148,10 @@ class Driver:
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        self.replica = Replica(settings, clock(), self._recover())
+        recovered = self._recover()
+        self.replica = Replica(settings, clock(), recovered)
+        if recovered.changes:
+            self.keeper.configured(self.replica.configs.known)
         self.values.now = clock()
         self._apply()
 
@@ -182,10 +187,11 @@ class Driver:
                 holdings.found_durable(self.library.position(record))
             if entry.kind != records.Kind.KEPT:
                 for position in recovered.add(record):
-                    self._replay_batch(position)
+                    self._replay_batch(position, recovered)
         keeper.replay_ended(known)
         recovered.floor = self.library.past.floor
         recovered.ones.update(self.library.past.ones)
+        recovered.configs = keeper.configs() or recovered.configs
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
@@ -193,13 +199,13 @@ class Driver:
         holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int) -> None:
+    def _replay_batch(self, position: int, recovered: Recovered) -> None:
         self._note_applied(position)
-        if position < self.checkpoint.found.position:
-            return  # the index has it
-        round_, lane = divmod(position, self.quorum.total)
-        commands = batches.decode(self.library.descriptor(position), round_, lane)
-        self.applier.add(position, commands, None)
+        descriptor = self.library.descriptor(position)
+        batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
+        if batch.change is not None:
+            recovered.changes.append((position, batch.change))
+        self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
             self.checkpoint.durable()
@@ -388,6 +394,8 @@ class Driver:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
                 self.batcher.put_back(proposal)
+        if effects.wish is not None:
+            self.batcher.put_back(Proposal(batches.prepare_change(effects.wish), (), inf))
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
@@ -400,12 +408,24 @@ class Driver:
         self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
-        if proposal is None:
-            self.applier.add(position, batches.decode(payload.descriptor, round_, lane), None)
+        if proposal is not None and proposal.prepared.commands:
+            commands = self._encoder.bind(proposal.prepared, round_, lane)
+            self._keep_values(proposal, round_, lane)
+            self.applier.add(position, commands, proposal.replies)
             return
-        commands = self._encoder.bind(proposal.prepared, round_, lane)
-        self._keep_values(proposal, round_, lane)
-        self.applier.add(position, commands, proposal.replies)
+        batch = batches.unpack(payload.descriptor, round_, lane)
+        if batch.change is not None:
+            self._change_configuration(position, batch.change)
+        self.applier.add(position, batch.commands, None)
+
+    def _change_configuration(self, position: int, change: Change) -> None:
+        config = self.replica.change(position, change)
+        if config is not None:
+            self.keeper.configured(self.replica.configs.known)
+            name = "on" if change.on else "off"
+            self._report(
+                f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
+            )
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""

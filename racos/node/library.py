@@ -324,6 +324,11 @@ class Library:
             self.past.begin(frontier)
 
     @property
+    def all_applied(self) -> bool:
+        """Whether the index has applied every batch that is decided."""
+        return not self._decided
+
+    @property
     def loaded(self) -> bool:
         return self._cursor is None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+import random
+from itertools import pairwise, permutations
 
 import pytest
 
@@ -29,6 +30,21 @@ def test_a_link_is_news_once() -> None:
     assert not lane.link(3, 3)
     assert lane.link(3, 4)
     assert lane.proofs() == [Skip(1, -1, 4)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_links_say_what_a_set_of_rounds_would_say(seed: int) -> None:
+    draw = random.Random(seed)
+    lane, rounds = Lane(0), set[int]()
+    for _ in range(60):
+        previous = draw.randrange(-1, 50)
+        upto = previous + draw.randrange(-1, draw.choice((3, 20)))
+        told = set(range(previous + 1, upto + 1))
+        assert lane.link(previous, upto) == (not told <= rounds)
+        rounds |= told
+        assert {round_ for round_ in range(-1, 80) if lane.skipped(round_)} == rounds
+        assert lane.links == sorted(lane.links)
+        assert all(one[1] < other[0] for one, other in pairwise(lane.links))
 
 
 def test_old_links_are_forgotten() -> None:

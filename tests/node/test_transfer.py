@@ -37,7 +37,6 @@ class Pair:
         assert found is None or isinstance(found, MemoryShelf)
         return found
 
-    @property
     def active(self) -> bool:
         """Whether the one that is behind takes a state; asked anew each time."""
         return self.behind.keeper.receiver.active
@@ -50,7 +49,7 @@ class Pair:
         said, self.said = self.said, []
         for request in said:
             if not self.lost(request):
-                chunk = self.ahead.keeper.sender.answer(1, passed(request))
+                chunk = self.ahead.keeper.sender.answer(1, passed(request), self.ahead.frontier)
                 if chunk is not None and not self.lost(chunk):
                     self.chunks.append(chunk)
                     self.behind.keeper.receiver.take(0, passed(chunk))
@@ -185,9 +184,9 @@ def test_a_sender_that_dies_is_given_up_for_a_while(monkeypatch: pytest.MonkeyPa
     two = pair(monkeypatch)
     two.lost = lambda _message: len(two.chunks) >= 1
     two.run(1.0)
-    assert two.active
+    assert two.active()
     two.run(GIVE_UP_SECONDS)
-    assert not two.active
+    assert not two.active()
     assert "state.abandoned from_lane=0: no answer" in two.behind.reports
     two.lost = lambda _message: False
     assert not two.run(AVOID_SECONDS - 2 * STEP - GIVE_UP_SECONDS)
@@ -241,7 +240,7 @@ def test_one_that_is_not_behind_takes_nothing(monkeypatch: pytest.MonkeyPatch) -
     two.ahead.write(0)
     two.behind.write(0)
     assert not two.run(1.0)
-    assert not two.active
+    assert not two.active()
 
 
 def test_a_frontier_that_moves_by_itself_ends_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,14 +248,14 @@ def test_a_frontier_that_moves_by_itself_ends_the_attempt(monkeypatch: pytest.Mo
     two.lost = lambda _message: len(two.chunks) >= 2
     two.run(1.0)
     two.behind.keeper.receiver.tick(two.now, 40)
-    assert not two.active
+    assert not two.active()
 
 
 def test_only_so_many_are_served_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     two = pair(monkeypatch)
     sender = two.ahead.keeper.sender
     for peer in range(transfer.SESSIONS_MAX):
-        assert sender.answer(peer, StateRequest(1, b"")) is not None
-    assert sender.answer(99, StateRequest(1, b"")) is None
+        assert sender.answer(peer, StateRequest(1, b""), 40) is not None
+    assert sender.answer(99, StateRequest(1, b""), 40) is None
     sender.close()
     assert not sender.active

@@ -71,11 +71,13 @@ class MixedPuts:
         self.times.append(time.monotonic())
         return revision
 
-    def longest_gap_ms(self, since: float, upto: float) -> float:
-        """Longest time without an acknowledgement between two moments (monotonic seconds)."""
+    def longest_gap(self, since: float, upto: float) -> tuple[float, float]:
+        """Longest time without an acknowledgement between two moments (monotonic seconds): in ms,
+        and how many seconds after the first of them it began."""
         times = [since, *(moment for moment in self.times if since <= moment < upto), upto]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        return max(gaps) * 1000
+        gaps = [(later - earlier, earlier) for earlier, later in itertools.pairwise(times)]
+        longest, begun = max(gaps)
+        return longest * 1000, begun - since
 
 
 class Bulk:
@@ -163,10 +165,10 @@ async def look(endpoint: str, puts: MixedPuts, last: int, timeout: float) -> See
     seen = Seen()
     async with Client("", endpoint, []) as client, asyncio.timeout(timeout):
         async with contextlib.aclosing(client.watch_raw(1, timeout)) as responses:
-            async for response in responses:
-                for event in response.events:
+            async for events in responses:
+                for event in events:
                     seen.add_event(event, puts)
-                if response.events and response.events[-1].kv.mod_revision >= last:
+                if events and events[-1].kv.mod_revision >= last:
                     break
         start = b"\0"
         while start:

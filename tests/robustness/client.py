@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
 
 from etcdshim.pb import kv_pb2, rpc_pb2, rpc_pb2_grpc
 from tests.robustness.history import Event, Found, Kind, Operation, Outcome, tag_of
+
+T = TypeVar("T")
 
 CALL_SECONDS = 2.0
 ANSWER_BYTES_MAX = 256 << 20
@@ -145,14 +147,17 @@ class Client:
                 if events and events[-1].revision >= revision:
                     return
 
-    async def watch(self, start: int, timeout: float) -> AsyncGenerator[list[Event], None]:
+    def watch(self, start: int, timeout: float) -> AsyncGenerator[list[Event], None]:
         """All events from a revision on, by responses; ends only by an error."""
-        async with contextlib.aclosing(self.watch_raw(start, timeout)) as responses:
-            async for response in responses:
-                yield [event_of(event) for event in response.events]
+        return self._follow(start, timeout, events_of)
 
-    async def watch_raw(self, start: int, timeout: float) -> AsyncGenerator[Any, None]:
-        """As `watch`, in the API's messages."""
+    def watch_raw(self, start: int, timeout: float) -> AsyncGenerator[list[kv_pb2.Event], None]:
+        """As `watch`, in the API's own messages."""
+        return self._follow(start, timeout, lambda response: list(response.events))
+
+    async def _follow(
+        self, start: int, timeout: float, decode: Callable[[Any], list[T]]
+    ) -> AsyncGenerator[list[T], None]:
         create = rpc_pb2.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=start)
         requests: asyncio.Queue[Any] = asyncio.Queue(1)
         requests.put_nowait(rpc_pb2.WatchRequest(create_request=create))
@@ -160,7 +165,7 @@ class Client:
         try:
             async for response in stream:
                 assert not response.canceled, response
-                yield response
+                yield decode(response)
         finally:
             stream.cancel()
 
@@ -178,6 +183,10 @@ def _never_sent(error: grpc.aio.AioRpcError) -> bool:
 
 def found(kv: kv_pb2.KeyValue) -> Found:
     return Found(tag_of(kv.value), kv.create_revision, kv.mod_revision, kv.version)
+
+
+def events_of(response: rpc_pb2.WatchResponse) -> list[Event]:
+    return [event_of(event) for event in response.events]
 
 
 def event_of(event: kv_pb2.Event) -> Event:

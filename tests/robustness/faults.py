@@ -11,22 +11,27 @@ from collections.abc import Mapping, Sequence
 
 from cluster.spec import NodeSpec
 from cluster.supervisor import LocalCluster, State
+from tests.robustness.client import Client
 from tests.robustness.disks import Fault
+from tests.robustness.history import Operation
+from tests.robustness.load import GETS, key_of
 
 _GONE_SECONDS = 10.0  # the kernel needs milliseconds
+SEND_SECONDS = 0.02  # for requests to leave this process
 
 
 async def kill(cluster: LocalCluster, names: Sequence[str]) -> None:
     """SIGKILL to all of them within a fraction of a millisecond; returns when they are gone."""
     for pid in [cluster.pid(name) for name in names]:
         os.kill(pid, signal.SIGKILL)
-    await asyncio.to_thread(_wait_gone, cluster, names)
+    await asyncio.to_thread(wait_gone, cluster, names)
 
 
-def _wait_gone(cluster: LocalCluster, names: Sequence[str]) -> None:
-    deadline = time.monotonic() + _GONE_SECONDS
+def wait_gone(cluster: LocalCluster, names: Sequence[str], seconds: float = _GONE_SECONDS) -> None:
+    """Waits, in a thread of its own, until nodes have ended."""
+    deadline = time.monotonic() + seconds
     while any(cluster.state(name) is not State.GONE for name in names):
-        assert time.monotonic() < deadline, f"{names} are still there after SIGKILL"
+        assert time.monotonic() < deadline, f"{names} are still there after {seconds:.0f} s"
         time.sleep(_GONE_SECONDS / 1000)
 
 
@@ -51,6 +56,25 @@ async def freeze(cluster: LocalCluster, name: str, seconds: float) -> None:
     cluster.pause(name)
     await asyncio.sleep(seconds)
     cluster.resume(name)
+
+
+async def read_while_frozen(
+    cluster: LocalCluster,
+    name: str,
+    seconds: float,
+    operations: list[Operation],
+    readers: int,
+) -> None:
+    """Stop a node for so long, and ask it for every key shortly before it may go on."""
+    async with Client(name, cluster.endpoint(name), operations) as client:
+        await client.get(key_of(0))  # the connection stands
+        cluster.pause(name)
+        await asyncio.sleep(seconds)
+        async with asyncio.TaskGroup() as group:
+            for number in range(GETS.keys * readers):
+                group.create_task(client.get(key_of(number % GETS.keys)))
+            await asyncio.sleep(SEND_SECONDS)
+            cluster.resume(name)
 
 
 class FaultyCluster(LocalCluster):

@@ -128,14 +128,16 @@ class Load:
         async with asyncio.timeout(timeout), self._progress:
             await self._progress.wait_for(done)
 
-    def gap_ms(self, since: int) -> float:
-        """Longest time without an acknowledged put since a moment (monotonic ns), in ms."""
+    def gap_ms(self, since: int, upto: int | None = None) -> float:
+        """Longest time without an acknowledged put from one moment (monotonic ns) to another, or
+        to the last put, in ms."""
         ends = sorted(
             each.end
             for each in self.operations
             if each.kind is Kind.PUT and each.outcome is Outcome.OK
         )
-        moments = [since, *(end for end in ends if end >= since)]
+        moments = [since, *(end for end in ends if since <= end and (upto is None or end < upto))]
+        moments.extend(() if upto is None else (upto,))
         gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
         return max(gaps, default=0) / _MS
 
