@@ -133,6 +133,7 @@ class Driver:
         )
         self.applier = Applier(Store(shelf, self.keeper.referred), self._load, applied)
         self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, clock())
+        self.applier.position = self.checkpoint.position
         self.leases = Leases(
             self.store.leases,
             self.me,
@@ -331,8 +332,10 @@ class Driver:
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
         self.checkpoint.tick(now, between_batches=self.applier.between_batches)
-        if self.applier.between_batches:
-            self.keeper.tick(now, self.replica.window.frontier)
+        applied = self.applier.position if self.applier.waiting else self.replica.window.frontier
+        if self.applier.stuck:
+            self.keeper.stuck(self.replica.peers.most_advanced(), applied)
+        self.keeper.tick(now, applied, between_batches=self.applier.between_batches)
         live = self.live(now)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:

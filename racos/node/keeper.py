@@ -193,11 +193,20 @@ class Keeper:
 
     # -- time --------------------------------------------------------------------------------------
 
-    def tick(self, now: float, frontier: int) -> None:
-        """Call it between steps of the index: what it writes itself becomes one."""
+    def stuck(self, peer: int | None, applied: int) -> None:
+        """What is to be applied next needs values that cannot be had: others may have forgotten
+        them long ago. One that is ahead has the state behind that."""
+        if peer is not None:
+            self.receiver.behind(peer, Behind(1 << 62), applied)
+
+    def tick(self, now: float, applied: int, *, between_batches: bool) -> None:
+        """Time has passed. Unless a batch is half applied, what was written to the index beside
+        batches becomes a step of its own."""
         self.library.now = now
         self.sender.tick(now)
-        self.receiver.tick(now, frontier)
+        self.receiver.tick(now, applied)
+        if not between_batches:
+            return
         if self.library.dirty:
             self.library.dirty = False
             self._shelf.commit(self._log.last_sequence)
