@@ -46,10 +46,12 @@ class Applier:
         "stuck",
     )
 
-    def __init__(self, store: Store, load: Load, applied: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, store: Store, load: Load, applied: Callable[[int, int], None], position: int = 0
+    ) -> None:
         self.store = store
         self.commands = 0  # applied so far
-        self.position = 0  # all batches below it that were added are applied
+        self.position = position  # all batches below it that were added are applied
         self.between_batches = True  # no batch is half applied
         self.stuck = False  # the values that the next command needs could not be had
         self._load = load

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import NamedTuple, Protocol
 
 from racos.core.config import Change
 from racos.core.effects import Chunk, Effects
@@ -26,12 +25,12 @@ from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
-from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.batcher import Batcher, Proposal, Reply
 from racos.node.checkpoint import Checkpoint, read_applied
-from racos.node.cleaner import Space
-from racos.node.healer import Healer, Healing
+from racos.node.healer import Healer
 from racos.node.keeper import Keeper
 from racos.node.leases import BarrierReply, Leases, Ports
+from racos.node.ports import Flusher, Link, Options
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.transfer import Stage
 from racos.node.values import Values
@@ -43,28 +42,6 @@ LAZY_FLUSH_SECONDS = 0.05  # for records that promise nothing
 SWEEP_SECONDS = 0.1
 LOG_QUEUE_BYTES_MAX = 64 << 20  # above it nothing new is proposed until the disk has caught up
 HEALING_QUEUE_BYTES_MAX = 16 << 20  # above it no fragment is healed
-
-
-class Link(Protocol):
-    """Frames to peers: coalesced, bounded, never blocking. False when it cannot be sent."""
-
-    def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool: ...
-
-
-class Flusher(Protocol):
-    def start(self, batch: Batch) -> bool:
-        """Run the batch: at once, and say True; or off this thread, say False, and have
-        `Driver.flushed(batch)` called later."""
-
-
-class Options(NamedTuple):
-    """What shapes a node beyond the core's settings."""
-
-    inline_limit: int = 4096  # bytes
-    cache_bytes: int = 64 << 20
-    limits: Limits = Limits()
-    healing: Healing = Healing()
-    space: Space = Space()
 
 
 class Driver:
@@ -100,6 +77,7 @@ class Driver:
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
         shelf = MemoryShelf() if shelf is None else shelf
+        known = read_applied(shelf).position
         self.keeper = Keeper(
             self.quorum.total,
             log,
@@ -108,7 +86,7 @@ class Driver:
             report,
             stage=stage,
             space=options.space,
-            applied=read_applied(shelf).position,
+            applied=known,
             first_number=settings.incarnation << 16,
         )
         self.keeper.on_logged = self._hurry_not
@@ -131,9 +109,8 @@ class Driver:
             report,
             options.healing,
         )
-        self.applier = Applier(Store(shelf, self.keeper.referred), self._load, applied)
+        self.applier = Applier(Store(shelf, self.keeper.referred), self._load, applied, known)
         self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, clock())
-        self.applier.position = self.checkpoint.position
         self.leases = Leases(
             self.store.leases,
             self.me,
@@ -149,10 +126,8 @@ class Driver:
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        recovered = self._recover()
-        self.replica = Replica(settings, clock(), recovered)
-        if recovered.changes:
-            self.keeper.configured(self.replica.configs.known)
+        self.replica = Replica(settings, clock(), self._recover())
+        self.keeper.configured(self.replica.configs.known)
         self.values.now = clock()
         self._apply()
 
@@ -300,10 +275,8 @@ class Driver:
     # -- one turn --------------------------------------------------------------------------------
 
     def turn(self) -> bool:
-        """Do everything that the inputs since the last turn make possible.
-
-        True if it is worth calling again at once: a sync ended within this turn.
-        """
+        """Do everything that the inputs since the last turn make possible. True if it is worth
+        calling again at once: a sync ended within this turn."""
         now = self._clock()
         if now - self._ticked_at >= TICK_SECONDS:
             self._tick(now)

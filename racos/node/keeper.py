@@ -155,9 +155,10 @@ class Keeper:
             self.library.refer(other, change, self._applied - 1)
 
     def configured(self, configs: Sequence[Config]) -> None:
-        """The configurations that the core knows have changed: with the next step."""
-        self._shelf.put(_CONFIGS, b"".join(_CONFIG.pack(*config) for config in configs))
-        self.library.dirty = True
+        """The configurations that the core knows: with the next step, if they have changed."""
+        if len(configs) > 1 or configs[0].epoch:
+            self._shelf.put(_CONFIGS, b"".join(_CONFIG.pack(*config) for config in configs))
+            self.library.dirty = True
 
     def configs(self) -> tuple[Config, ...]:
         """Those that the index has; none if there was never a change."""

@@ -33,10 +33,11 @@ from racos.mvcc.command import (
 from racos.mvcc.lease import LeaseInfo
 from racos.node.cleaner import Space, SpaceStatistics
 from racos.node.config import NodeConfig
-from racos.node.driver import Driver, Options
+from racos.node.driver import Driver
 from racos.node.flusher import LogFlusher
 from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
+from racos.node.ports import Options
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create

@@ -17,7 +17,7 @@ from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
 from racos.node.cleaner import Space
 from racos.node.driver import Driver
-from racos.node.driver import Options as NodeOptions
+from racos.node.ports import Options as NodeOptions
 from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
