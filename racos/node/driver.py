@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from racos.core.config import Change
+from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -84,6 +84,7 @@ class Driver:
             shelf,
             self._send_now,
             report,
+            configs=lambda known: Configs(self.quorum.faults, settings.rounds_max, known),
             stage=stage,
             space=options.space,
             applied=known,
@@ -127,7 +128,6 @@ class Driver:
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
         self.replica = Replica(settings, clock(), self._recover())
-        self.keeper.configured(self.replica.configs.known)
         self.values.now = clock()
         self._apply()
 
@@ -155,6 +155,7 @@ class Driver:
         """Replay the log from where the index says: what was said, and what was applied since."""
         known = self.checkpoint.found.position
         recovered = Recovered(self.quorum.total, known)
+        recovered.configs = self.keeper.configs.known
         keeper, holdings = self.keeper, self.healer.holdings
         for entry in self.log.replay(keeper.retention.start):
             record, values = records.decode(entry.kind, entry.header)
@@ -167,7 +168,6 @@ class Driver:
         keeper.replay_ended(known)
         recovered.floor = self.library.past.floor
         recovered.ones.update(self.library.past.ones)
-        recovered.configs = keeper.configs() or recovered.configs
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
@@ -181,6 +181,7 @@ class Driver:
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
         if batch.change is not None:
             recovered.changes.append((position, batch.change))
+            self.keeper.changed(batch.change, position)
         self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
@@ -397,7 +398,7 @@ class Driver:
     def _change_configuration(self, position: int, change: Change) -> None:
         config = self.replica.change(position, change)
         if config is not None:
-            self.keeper.configured(self.replica.configs.known)
+            self.keeper.changed(change, position)
             name = "on" if change.on else "off"
             self._report(
                 f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"

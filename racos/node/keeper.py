@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from racos.core.config import Config
+from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk
 from racos.core.messages import AppliedRecord, PayRecord, Record, ReserveRecord
 from racos.core.quorum import bits
@@ -46,6 +46,7 @@ class Keeper:
         "_shelf",
         "_total",
         "cleaner",
+        "configs",
         "library",
         "on_logged",
         "receiver",
@@ -61,6 +62,7 @@ class Keeper:
         send: Send,
         report: Callable[[str], None],
         *,
+        configs: Callable[[Sequence[Config]], Configs] = lambda known: Configs(0, 0, known),
         stage: Stage | None = None,
         space: Space | None = None,
         applied: int = 0,
@@ -71,6 +73,9 @@ class Keeper:
         self._shelf = shelf
         self._send = send
         self._changes: Counter[int] = Counter()  # references, since the last step
+        data = shelf.get(_CONFIGS)
+        known = [Config(*fields) for fields in _CONFIG.iter_unpack(data or _CONFIG.pack(*Config()))]
+        self.configs = configs(known)  # those that the index has
         self._replayed = False  # all of the log that a start reads
         self._applied = applied  # the index has applied everything below
         self.on_logged: Callable[[], None] = lambda: None  # a record without hurry is in the log
@@ -154,16 +159,14 @@ class Keeper:
         for other, change in changes.items():
             self.library.refer(other, change, self._applied - 1)
 
-    def configured(self, configs: Sequence[Config]) -> None:
-        """The configurations that the core knows: with the next step, if they have changed."""
-        if len(configs) > 1 or configs[0].epoch:
-            self._shelf.put(_CONFIGS, b"".join(_CONFIG.pack(*config) for config in configs))
-            self.library.dirty = True
-
-    def configs(self) -> tuple[Config, ...]:
-        """Those that the index has; none if there was never a change."""
-        data = self._shelf.get(_CONFIGS) or b""
-        return tuple([Config(*fields) for fields in _CONFIG.iter_unpack(data)])
+    def changed(self, change: Change, position: int) -> None:
+        """A change of the configuration was decided in this slot: in the step that applies it, and
+        at the latest in the next one. What is in force now is kept as well."""
+        self.configs.forget_below(self._applied // self._total)
+        self.configs.apply(change, position // self._total)
+        packed = [_CONFIG.pack(*config) for config in self.configs.known]
+        self._shelf.put(_CONFIGS, b"".join(packed))
+        self.library.dirty = True
 
     def durable(self, sequence: int) -> None:
         """The log is durable up to this record."""
