@@ -25,6 +25,7 @@ from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
+from racos.node.auditor import Auditor
 from racos.node.batcher import Batcher, Proposal, Reply
 from racos.node.checkpoint import Checkpoint, read_applied
 from racos.node.healer import Healer
@@ -62,6 +63,7 @@ class Driver:
         stage: Stage | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
+        differ: Callable[[tuple[int, ...], str], None] = lambda _lanes, _what: None,
     ) -> None:
         options = options or Options()
         self.quorum = settings.quorum
@@ -93,13 +95,7 @@ class Driver:
         self.keeper.on_logged = self._hurry_not
         self.library = self.keeper.library
         self.values = Values(
-            self.me,
-            self.quorum,
-            codec,
-            self.library,
-            self._send_now,
-            report,
-            options.cache_bytes,
+            self.me, self.quorum, codec, self.library, self._send_now, report, options.cache_bytes
         )
         self.healer = Healer(
             self.me,
@@ -110,14 +106,17 @@ class Driver:
             report,
             options.healing,
         )
-        self.applier = Applier(Store(shelf, self.keeper.referred), self._load, applied, known)
-        self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, clock())
+        self.applier = Applier(Store(shelf, self.keeper.referred), self.load, applied, known)
+        self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, options.flushes, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
             Ports(self.submit, self.read, clock),
             seed=b"%b/%d/%d" % (settings.secret, self.me, settings.incarnation),
             request_seconds=options.limits.request_seconds,
+        )
+        self.auditor = Auditor(
+            self.me, self.quorum, self.store, self._send_now, differ, options.auditing, clock()
         )
         self._in_flight: dict[int, Proposal] = {}
         self._reads = WaitingReads()
@@ -208,14 +207,6 @@ class Driver:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
         self._reads.add(read)
 
-    def load(
-        self,
-        values: Sequence[CodedValue],
-        done: Callable[[dict[CodedValue, bytes] | Exception], None],
-    ) -> None:
-        """The bytes of coded values, from wherever they can be had."""
-        self._load(values, done)
-
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
         self.on_messages(sender, wire.decode(header, blobs, self.quorum.total))
@@ -233,6 +224,8 @@ class Driver:
                 self.keeper.on_message(sender, message, self.replica.window.frontier)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
+            elif isinstance(message, wire.HashRequest | wire.HashReply):
+                self.auditor.on_message(sender, message, self._clock())
             else:
                 self.replica.receive(sender, message)
                 if isinstance(message, Pay):
@@ -311,6 +304,7 @@ class Driver:
             self.keeper.stuck(self.replica.peers.most_advanced(), applied)
         self.keeper.tick(now, applied, between_batches=self.applier.between_batches)
         live = self.live(now)
+        self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
@@ -456,14 +450,16 @@ class Driver:
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _load(
+    def load(
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
+        *,
+        background: bool = False,
     ) -> None:
-        # A replay may need values, too; nobody is connected then, and there is no replica yet.
+        """The bytes of coded values, from wherever they can be had; from here during a replay."""
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
-        self.values.load_all(values, done, absent)
+        self.values.load_all(values, done, absent, background=background)
 
     def _rebuild(self, position: int, mask: int) -> None:
         """Fragments this replica should hold of a batch, from those that others hold."""
@@ -481,7 +477,7 @@ class Driver:
             else:
                 self.replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
 
-        rebuild(self._load, self.codec, named, mask, done)
+        rebuild(self.load, self.codec, named, mask, done)
 
     # -- deadlines -------------------------------------------------------------------------------
 

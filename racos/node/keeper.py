@@ -6,7 +6,6 @@ Which parts of batches are needed (`library`), where a start begins to read (`re
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -18,6 +17,7 @@ from racos.core.quorum import bits
 from racos.mvcc.command import CodedValue
 from racos.mvcc.shelf import Shelf
 from racos.node import records
+from racos.node.checkpoint import read_configs, write_configs
 from racos.node.cleaner import Cleaner, Space, SpaceStatistics
 from racos.node.library import Library
 from racos.node.retention import Retention, read_start
@@ -25,8 +25,6 @@ from racos.node.transfer import Receiver, Sender, Stage
 from racos.node.wire import Behind, StateChunk, StateRequest
 from racos.storage.log import Appended, Log, Place, Replayed
 
-_CONFIGS = b"c"  # key of the configurations
-_CONFIG = struct.Struct("<IQH")  # epoch, first round, lanes that are off
 CLEANING_QUEUE_BYTES_MAX = 8 << 20  # above it nothing is rewritten until the disk has caught up
 
 
@@ -73,9 +71,7 @@ class Keeper:
         self._shelf = shelf
         self._send = send
         self._changes: Counter[int] = Counter()  # references, since the last step
-        data = shelf.get(_CONFIGS)
-        known = [Config(*fields) for fields in _CONFIG.iter_unpack(data or _CONFIG.pack(*Config()))]
-        self.configs = configs(known)  # those that the index has
+        self.configs = configs(read_configs(shelf))  # those that the index has
         self._replayed = False  # all of the log that a start reads
         self._applied = applied  # the index has applied everything below
         self.on_logged: Callable[[], None] = lambda: None  # a record without hurry is in the log
@@ -164,8 +160,7 @@ class Keeper:
         at the latest in the next one. What is in force now is kept as well."""
         self.configs.forget_below(self._applied // self._total)
         self.configs.apply(change, position // self._total)
-        packed = [_CONFIG.pack(*config) for config in self.configs.known]
-        self._shelf.put(_CONFIGS, b"".join(packed))
+        write_configs(self._shelf, self.configs.known)
         self.library.dirty = True
 
     def durable(self, sequence: int) -> None:

@@ -1,4 +1,4 @@
-"""What a driver needs of the world around it, and what shapes it."""
+"""What a driver needs of the world besides its log's disk and a clock, and what shapes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from racos.core.messages import Buffer
+from racos.node.auditor import Auditing
 from racos.node.batcher import Limits
+from racos.node.checkpoint import Flushes
 from racos.node.cleaner import Space
 from racos.node.healer import Healing
 from racos.storage.log import Batch
@@ -32,3 +34,5 @@ class Options(NamedTuple):
     limits: Limits = Limits()
     healing: Healing = Healing()
     space: Space = Space()
+    auditing: Auditing = Auditing()
+    flushes: Flushes = Flushes()
