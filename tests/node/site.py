@@ -104,8 +104,11 @@ class Site:
     def apply(self, position: int, changes: dict[int, int]) -> None:
         """It is decided and applied, as the next one; `changes` of references to batches."""
         self.log_record(AppliedRecord(self.frontier, position + 1, (position,)))
-        library = self.keeper.library
-        library.note_applied(position)
+        self.keeper.library.note_applied(position)
+        self.apply_decided(position, changes)
+
+    def apply_decided(self, position: int, changes: dict[int, int]) -> None:
+        """The second half of `apply`."""
         for other, change in changes.items():
             self.refer(other, change)
         self.keeper._changes.update(changes)

@@ -259,3 +259,18 @@ def test_only_so_many_are_served_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     assert sender.answer(99, StateRequest(1, b""), 40) is None
     sender.close()
     assert not sender.active
+
+
+def test_no_state_is_given_while_a_batch_is_not_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Some of it may be in the index's open step.
+    two = pair(monkeypatch)
+    ahead = two.ahead
+    ahead.propose(40, 1 << ME)
+    ahead.keeper.library.note_applied(40)
+    ahead.shelf.put(b"half", b"of it")
+    sender = ahead.keeper.sender
+    assert sender.answer(1, StateRequest(1, b""), 41) is None
+    ahead.apply_decided(40, {40: 1})
+    chunk = sender.answer(1, StateRequest(1, b""), 41)
+    assert chunk is not None
+    assert chunk.frontier == 41
