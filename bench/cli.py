@@ -21,7 +21,7 @@ from rich.progress import (
 from bench.compare import Plan, compare
 from bench.drive import BenchError
 from bench.report import print_report
-from bench.systems import ETCD, RACOS
+from bench.systems import ETCD, RACOS, SYSTEMS
 
 app = typer.Typer(
     help="Compare Racos with stock etcd under the same load, in one run.",
@@ -48,7 +48,14 @@ Nodes = Annotated[int, typer.Option(min=1, max=9, help="Nodes of each cluster.")
 Seconds = Annotated[float, typer.Option(help="Length of one measurement.")]
 WarmUp = Annotated[float, typer.Option(help="Seconds of load before each measurement.")]
 Repetitions = Annotated[int, typer.Option(min=1, help="Measurements of each system, taking turns.")]
-Only = Annotated[str | None, typer.Option(help="Load one system alone: racos or etcd.")]
+Only = Annotated[
+    str | None, typer.Option(help="Load one system alone: racos, etcd or racos-queue.")
+]
+Writers = Annotated[int | None, typer.Option(min=1, help="Nodes that get clients.  [default: all]")]
+Systems = Annotated[
+    str | None,
+    typer.Option(help="Which to compare: racos,etcd (as usual), racos,racos-queue, .."),
+]
 Endpoints = Annotated[
     str | None, typer.Option(help="HOST:PORT,.. of servers that run already; nothing is started.")
 ]
@@ -87,6 +94,7 @@ def put(
     warm_up: WarmUp = 1.0,
     repetitions: Repetitions = 3,
     only: Only = None,
+    systems: Systems = None,
     endpoints: Endpoints = None,
     etcd: Etcd = None,
     data_dir: DataDir = None,
@@ -95,16 +103,17 @@ def put(
     processes: Processes = 1,
     timeout: Timeout = None,
     kill_after: KillAfter = None,
+    writers: Writers = None,
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
     """Puts of random values."""
     _run(
-        "put", json_file, plot, size=size, only=only, endpoints=endpoints,
+        "put", json_file, plot, size=size, only=only, systems=systems, endpoints=endpoints,
         clients=clients, nodes=nodes, seconds=seconds, warm_up=warm_up, repetitions=repetitions,
         etcd=etcd, data_dir=data_dir,
         keys=keys, connections=connections, processes=processes, timeout=timeout,
-        kill_after=kill_after,
+        kill_after=kill_after, writers=writers,
     )  # fmt: skip
 
 
@@ -120,6 +129,7 @@ def get(
     warm_up: WarmUp = 1.0,
     repetitions: Repetitions = 3,
     only: Only = None,
+    systems: Systems = None,
     endpoints: Endpoints = None,
     etcd: Etcd = None,
     data_dir: DataDir = None,
@@ -133,7 +143,7 @@ def get(
 ) -> None:
     """Gets of single keys, linearizable unless said otherwise."""
     _run(
-        "get", json_file, plot, size=size, only=only, endpoints=endpoints,
+        "get", json_file, plot, size=size, only=only, systems=systems, endpoints=endpoints,
         clients=clients, nodes=nodes, seconds=seconds, warm_up=warm_up, repetitions=repetitions,
         etcd=etcd, data_dir=data_dir,
         keys=keys, connections=connections, processes=processes, timeout=timeout,
@@ -174,6 +184,7 @@ def _run(
     *,
     size: list[str],
     only: str | None,
+    systems: str | None,
     endpoints: str | None,
     **options: Any,
 ) -> None:
@@ -182,7 +193,7 @@ def _run(
         plan = Plan(
             operation=operation,
             sizes=tuple(parse_size(text) for text in size),
-            systems=_systems(only, endpoints),
+            systems=_systems(only or systems, endpoints),
             endpoints=tuple(each.strip() for each in (endpoints or "").split(",") if each.strip()),
             **options,
         )
@@ -209,12 +220,14 @@ def _run(
         _refuse(str(error))
 
 
-def _systems(only: str | None, endpoints: str | None) -> tuple[str, ...]:
-    if only not in (None, RACOS, ETCD):
-        raise typer.BadParameter(f"want {RACOS} or {ETCD}, not {only!r}", param_hint="--only")
+def _systems(asked: str | None, endpoints: str | None) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys((asked or f"{RACOS},{ETCD}").split(",")))
+    for name in names:
+        if name not in SYSTEMS:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(SYSTEMS)}")
     if endpoints:
-        return (only or "endpoints",)
-    return (only,) if only else (RACOS, ETCD)
+        return names if asked and len(names) == 1 else ("endpoints",)
+    return names
 
 
 def _refuse(reason: str) -> NoReturn:

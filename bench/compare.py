@@ -47,6 +47,7 @@ class Plan:
     serializable: bool = False
     timeout: float | None = None
     kill_after: float | None = None
+    writers: int | None = None  # how many nodes get clients; all of them
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -126,7 +127,15 @@ def _repetition(
     try:
         with cluster_of(system, plan.nodes, home, plan.etcd) as cluster:
             return asyncio.run(
-                _measure(plan, system, size, repetition, cluster.endpoints(), cluster, progress)
+                _measure(
+                    plan,
+                    system,
+                    size,
+                    repetition,
+                    cluster.endpoints()[: plan.writers],
+                    cluster,
+                    progress,
+                )
             )
     finally:
         shutil.rmtree(home, ignore_errors=True)

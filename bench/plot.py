@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from bench.report import ratio, size_text, workload_text
 from bench.result import Comparison, Measurement, Summary
-from bench.systems import ETCD, RACOS
+from bench.systems import ETCD, QUEUE, RACOS
 
-_COLOURS: Final = {RACOS: "#1f77b4", ETCD: "#e07b00"}
+_COLOURS: Final = {RACOS: "#1f77b4", ETCD: "#e07b00", QUEUE: "#7a5195"}
 _OTHER: Final = "#555555"
 _LINES: Final = ("-", "--", ":", "-.")  # one style per value size
 _STEP_S: Final = 0.05  # of the fault run's time line: 10 ms would be all noise

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.result import Comparison, Summary
-from bench.systems import ETCD, RACOS
+from bench.systems import ETCD, QUEUE, RACOS
 
 _MEMORY_FILESYSTEMS: Final = ("tmpfs", "ramfs")
 
@@ -47,10 +47,11 @@ def workload_text(comparison: Comparison) -> str:
 
 
 def ratio(systems: dict[str, Summary], figure: Callable[[Summary], float | None]) -> float | None:
-    """Racos's figure over etcd's; None when one is missing or etcd's is 0."""
-    if RACOS not in systems or ETCD not in systems:
+    """Racos's figure over etcd's, or over the queue engine's; None when one is missing or 0."""
+    other = ETCD if ETCD in systems else QUEUE
+    if RACOS not in systems or other not in systems:
         return None
-    ours, theirs = figure(systems[RACOS]), figure(systems[ETCD])
+    ours, theirs = figure(systems[RACOS]), figure(systems[other])
     return ours / theirs if ours is not None and theirs else None
 
 

@@ -13,14 +13,20 @@ from cluster.supervisor import LocalCluster, Supervisor
 
 RACOS: Final = "racos"
 ETCD: Final = "etcd"
+QUEUE: Final = "racos-queue"  # the published algorithm
+SYSTEMS: Final = (RACOS, ETCD, QUEUE)
 # etcd's default of 2 GiB ends a longer run of large puts.
 _FLAGS: Final = ("--quota-backend-bytes=8589934592",)
-_LOG_FLAGS: Final = {RACOS: ("--log-level=warn",), ETCD: ("--log-level=error",)}
+_OWN_FLAGS: Final = {
+    RACOS: ("--log-level=warn",),
+    ETCD: ("--log-level=error",),
+    QUEUE: ("--log-level=warn", "--engine=queue"),
+}
 
 
 def cluster_of(system: str, nodes: int, data_dir: Path, etcd: str | None = None) -> Supervisor:
     """A cluster that is not started yet: use it as a context manager. Raises ClusterError."""
-    flags = (*_FLAGS, *_LOG_FLAGS[system])
+    flags = (*_FLAGS, *_OWN_FLAGS[system])
     if system == ETCD:
         return EtcdCluster(nodes, data_dir=data_dir, flags=flags, etcd=etcd)
     return LocalCluster(nodes, data_dir=data_dir, flags=flags)

@@ -85,6 +85,14 @@ def explore_command(context: typer.Context) -> None:
     raise typer.Exit(explore(context.args))
 
 
+@app.command("engines", context_settings=_PASS_ON, add_help_option=False)
+def engines_command(context: typer.Context) -> None:
+    """Compare lanes with the published queue in simulated time (`racos engines --help`)."""
+    from racos.sim.engines import run as compare
+
+    raise typer.Exit(compare(context.args))
+
+
 @app.command("bench", context_settings=_PASS_ON, add_help_option=False)
 def bench_command(context: typer.Context) -> None:
     """Compare throughput and latency with stock etcd (`racos bench --help`)."""
@@ -112,9 +120,15 @@ def up(
     data_fragments: Annotated[
         int, typer.Option(help="Fragments that rebuild a value; 0: nodes that may not fail.")
     ] = 0,
+    engine: Annotated[
+        str, typer.Option(help="lanes, or queue: the published algorithm, to compare.")
+    ] = "lanes",
 ) -> None:
     """Start a cluster (or one that was stopped, with its data) and wait until it serves."""
-    cluster = _prepare(nodes, data_dir, client_port, detach, data_fragments)
+    flags: tuple[str, ...] = (f"--data-fragments={data_fragments}",) if data_fragments else ()
+    if engine != "lanes":
+        flags += (f"--engine={engine}",)
+    cluster = _prepare(nodes, data_dir, client_port, detach, flags)
     if not detach:
         signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -236,10 +250,9 @@ def _open(data_dir: Path, names: Sequence[str]) -> LocalCluster:
 
 
 def _prepare(
-    nodes: int, data_dir: Path, client_port: int, detach: bool, data_fragments: int
+    nodes: int, data_dir: Path, client_port: int, detach: bool, flags: tuple[str, ...]
 ) -> LocalCluster:
     """A new cluster, or the one that the directory remembers if it is the one asked for."""
-    flags = (f"--data-fragments={data_fragments}",) if data_fragments else ()
     if not (data_dir / STATE_FILE).exists():
         if data_dir.exists() and any(data_dir.iterdir()):
             raise ClusterError(f"{data_dir} is not empty and holds no cluster: choose another")

@@ -15,6 +15,7 @@ class Chunk(NamedTuple):
     end: int
     batches: tuple[tuple[int, Payload], ...]
     frontier: int  # the sender's
+    names: tuple[int, ...] = ()  # of the batches, if they are not named by their slots
 
 
 class Effects(NamedTuple):

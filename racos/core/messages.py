@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+from racos.core.ballots import Ballot, Pull, Settled
+
 UNSURE: Final = 2  # the vote '?'
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -119,7 +121,10 @@ class Beat(NamedTuple):
     back: bool = False
 
 
-Message: TypeAlias = Pay | State | Vote | Decide | Hold | Skip | Ask | Probe | ProbeReply | Beat
+Message: TypeAlias = (
+    Pay | State | Vote | Decide | Hold | Skip | Ask | Probe | ProbeReply | Beat
+    | Ballot | Settled | Pull
+)  # fmt: skip
 
 
 class PayRecord(NamedTuple):
@@ -163,6 +168,7 @@ class AppliedRecord(NamedTuple):
     start: int
     end: int
     ones: tuple[int, ...]
+    names: tuple[int, ...] = ()  # of these batches, if they are not named by their slots
 
 
-Record: TypeAlias = PayRecord | StateRecord | VoteRecord | ReserveRecord | AppliedRecord
+Record: TypeAlias = PayRecord | StateRecord | VoteRecord | ReserveRecord | AppliedRecord | Ballot

@@ -71,6 +71,8 @@ class Recovered:
             self.reserved = max(self.reserved, record.upto)
         elif isinstance(record, AppliedRecord):
             return self._add_applied(record)
+        elif not isinstance(record, StateRecord | VoteRecord):
+            raise ValueError(f"{type(record).__name__} is not a record of this engine")
         else:
             for round_ in range(record.first, record.last + 1):
                 self._add_promise(record, round_ * self.total + record.lane)

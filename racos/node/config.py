@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from racos.core.engine import ENGINES, LANES, data_fragments_max
 from racos.node.flags import Ask, Asked, ConfigError, Given, help_text, read
 
 __all__ = ["Ask", "Asked", "ConfigError", "NodeConfig", "address", "help_text", "parse"]
@@ -50,6 +51,7 @@ class NodeConfig:
     rewrite_bytes_per_second: int = 32 * 1024**2  # of the log, to give back what is dead around it
     history_bytes: int = 256 * 1024**2  # of the log, kept for members that are away
     segment_bytes: int = 64 * 1024**2  # of a segment of the log
+    engine: str = LANES
     quota_auto_disarm: bool = False  # take back the NOSPACE alarm when there is room again
     corrupt_check_seconds: float = 60.0  # between comparisons of the members; 0: none
     warnings: tuple[str, ...] = ()  # one line each, for the operator
@@ -66,8 +68,8 @@ class NodeConfig:
 
     @property
     def k(self) -> int:
-        """Fragments that rebuild a value, 1 <= k <= n - f."""
-        return self.data_fragments or self.n - self.f
+        """Fragments that rebuild a value, 1 <= k <= n - f (n - 2f for the queue engine)."""
+        return self.data_fragments or data_fragments_max(self.engine, self.n, self.f)
 
     def describe(self) -> str:
         """The whole configuration in one line, for the log at start; the token keys the coin and is
@@ -83,6 +85,7 @@ class NodeConfig:
         _check_urls("--initial-advertise-peer-urls", self.initial_advertise_peer_urls)
         _check_choice("--initial-cluster-state", self.initial_cluster_state, ("new", "existing"))
         _check_choice("--log-level", self.log_level, LOG_LEVELS)
+        _check_choice("--engine", self.engine, ENGINES)
         _check_cluster(self)
         _check_sizes(self)
 
@@ -122,6 +125,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         rewrite_bytes_per_second=given.number("rewrite-rate"),
         history_bytes=given.number("history-bytes"),
         segment_bytes=given.number("segment-bytes"),
+        engine=given.text("engine"),
         quota_auto_disarm=given.truth("quota-auto-disarm"),
         corrupt_check_seconds=given.seconds("corrupt-check-time"),
         warnings=given.warnings,
@@ -242,10 +246,11 @@ def _check_cluster(config: NodeConfig) -> None:
 def _check_sizes(config: NodeConfig) -> None:
     if not config.name:
         raise ConfigError("--name is empty: give this member a name")
-    if not 0 <= config.data_fragments <= config.n - config.f:
+    most = data_fragments_max(config.engine, config.n, config.f)
+    if not 0 <= config.data_fragments <= most:
         raise ConfigError(
             f"--data-fragments is {config.data_fragments}: with {config.n} members, {config.f} of "
-            f"which may fail, want 1 to {config.n - config.f} (0 takes {config.n - config.f})"
+            f"which may fail, and --engine {config.engine}, want 1 to {most} (0 takes {most})"
         )
     for flag, size in (
         ("--max-request-bytes", config.max_request_bytes),

@@ -12,11 +12,11 @@ from math import inf
 
 from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
+from racos.core.engine import Engine, History
 from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
-from racos.core.recovery import Recovered
-from racos.core.replica import Replica, Settings
+from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
@@ -28,6 +28,7 @@ from racos.node.applier import Applier
 from racos.node.auditor import Auditor
 from racos.node.batcher import Batcher, Proposal, Reply
 from racos.node.checkpoint import Checkpoint, read_applied
+from racos.node.engines import KITS
 from racos.node.healer import Healer
 from racos.node.keeper import Keeper
 from racos.node.leases import BarrierReply, Leases, Ports
@@ -87,6 +88,7 @@ class Driver:
             self._send_now,
             report,
             configs=lambda known: Configs(self.quorum.faults, settings.rounds_max, known),
+            kit=KITS[options.engine],
             stage=stage,
             space=options.space,
             applied=known,
@@ -126,7 +128,8 @@ class Driver:
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        self.replica = Replica(settings, clock(), self._recover())
+        past = self._recover(self.keeper.kit.history(self.quorum.total, known))
+        self.replica: Engine = self.keeper.kit.replica(settings, clock(), past)
         self.values.now = clock()
         self._apply()
 
@@ -150,23 +153,22 @@ class Driver:
 
     # -- start -----------------------------------------------------------------------------------
 
-    def _recover(self) -> Recovered:
+    def _recover(self, recovered: History) -> History:
         """Replay the log from where the index says: what was said, and what was applied since."""
-        known = self.checkpoint.found.position
-        recovered = Recovered(self.quorum.total, known)
-        recovered.configs = self.keeper.configs.known
-        keeper, holdings = self.keeper, self.healer.holdings
+        known, keeper, holdings = self.applier.position, self.keeper, self.healer.holdings
+        recovered.configs = keeper.configs.known
         for entry in self.log.replay(keeper.retention.start):
             record, values = records.decode(entry.kind, entry.header)
             keeper.replayed(record, entry, values, known)
             if isinstance(record, PayRecord) and self.library.knows(self.library.position(record)):
                 holdings.found_durable(self.library.position(record))
+            elif isinstance(record, AppliedRecord):
+                self.library.note_order(record)
             if entry.kind != records.Kind.KEPT:
                 for position in recovered.add(record):
                     self._replay_batch(position, recovered)
         keeper.replay_ended(known)
-        recovered.floor = self.library.past.floor
-        recovered.ones.update(self.library.past.ones)
+        keeper.kit.recall(recovered, self.library.past)
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
@@ -174,14 +176,16 @@ class Driver:
         holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int, recovered: Recovered) -> None:
+    def _replay_batch(self, position: int, recovered: History) -> None:
         self._note_applied(position)
+        if self.library.place(position) < self.checkpoint.found.position:
+            return  # the index has it
         descriptor = self.library.descriptor(position)
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
         if batch.change is not None:
             recovered.changes.append((position, batch.change))
             self.keeper.changed(batch.change, position)
-        self.applier.add(position, batch.commands, None)
+        self.applier.add(self.library.place(position), batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
             self.checkpoint.durable()
@@ -342,6 +346,7 @@ class Driver:
             self.keeper.logged(record, appended)
             if isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
+                self.library.note_order(record)
         self._tokens.append((sequence, effects.token))
         if self._lazy_since is None:
             self._lazy_since = now
@@ -382,12 +387,12 @@ class Driver:
         if proposal is not None and proposal.prepared.commands:
             commands = self._encoder.bind(proposal.prepared, round_, lane)
             self._keep_values(proposal, round_, lane)
-            self.applier.add(position, commands, proposal.replies)
+            self.applier.add(self.library.place(position), commands, proposal.replies)
             return
         batch = batches.unpack(payload.descriptor, round_, lane)
         if batch.change is not None:
             self._change_configuration(position, batch.change)
-        self.applier.add(position, batch.commands, None)
+        self.applier.add(self.library.place(position), batch.commands, None)
 
     def _change_configuration(self, position: int, change: Change) -> None:
         config = self.replica.change(position, change)
@@ -454,7 +459,6 @@ class Driver:
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
-        *,
         background: bool = False,
     ) -> None:
         """The bytes of coded values, from wherever they can be had; from here during a replay."""

@@ -69,6 +69,7 @@ _MEMBER = (
     _used("rewrite-rate", Kind.SIZE, "33554432", "bytes per second moved to free log segments"),
     _used("segment-bytes", Kind.SIZE, "67108864", "size of one file of the log"),
     _used("history-bytes", Kind.SIZE, "268435456", "bytes of log kept for members that are away"),
+    _used("engine", Kind.TEXT, "lanes", "lanes, or queue: the published algorithm, to compare"),
     Flag("version", Kind.BOOL, "false", Treatment.USED, "print the version"),
 )
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from racos.core.engine import LANES
 from racos.node.config import ConfigError, NodeConfig
 
 
@@ -48,6 +49,9 @@ def identify(config: NodeConfig) -> Identity:
         raise ConfigError("two members have the same id: their peer URLs must differ")
     lane = next(index for index, member in enumerate(members) if member.name == config.name)
     cluster = cluster_id(ids)
+    if config.engine != LANES:
+        # Another cluster: its members' logs and words mean something else.
+        cluster = _first_u64(cluster.to_bytes(8, "big") + config.engine.encode())
     return Identity(cluster, ids[lane], lane, tuple(members), coin_secret(cluster, token))
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk
+from racos.core.engine import LANES
 from racos.core.messages import AppliedRecord, PayRecord, Record, ReserveRecord
 from racos.core.quorum import bits
 from racos.mvcc.command import CodedValue
@@ -19,7 +20,7 @@ from racos.mvcc.shelf import Shelf
 from racos.node import records
 from racos.node.checkpoint import read_configs, write_configs
 from racos.node.cleaner import Cleaner, Space, SpaceStatistics
-from racos.node.library import Library
+from racos.node.engines import KITS, Kit
 from racos.node.retention import Retention, read_start
 from racos.node.transfer import Receiver, Sender, Stage
 from racos.node.wire import Behind, StateChunk, StateRequest
@@ -38,6 +39,7 @@ class Keeper:
     __slots__ = (
         "_applied",
         "_changes",
+        "_forgets",
         "_log",
         "_replayed",
         "_send",
@@ -45,6 +47,7 @@ class Keeper:
         "_total",
         "cleaner",
         "configs",
+        "kit",
         "library",
         "on_logged",
         "receiver",
@@ -61,6 +64,7 @@ class Keeper:
         report: Callable[[str], None],
         *,
         configs: Callable[[Sequence[Config]], Configs] = lambda known: Configs(0, 0, known),
+        kit: Kit | None = None,
         stage: Stage | None = None,
         space: Space | None = None,
         applied: int = 0,
@@ -76,7 +80,9 @@ class Keeper:
         self._applied = applied  # the index has applied everything below
         self.on_logged: Callable[[], None] = lambda: None  # a record without hurry is in the log
         space = space or Space()
-        self.library = Library(log, total, shelf, report, space.grace_seconds)
+        self.kit = kit = kit or KITS[LANES]
+        self._forgets = kit.forgets
+        self.library = kit.library(log, total, shelf, report, space.grace_seconds)
         self.retention = Retention(total, read_start(shelf))
         self.cleaner = Cleaner(
             log,
@@ -93,7 +99,7 @@ class Keeper:
             log,
             self.library,
             self.retention,
-            stage,
+            stage if kit.forgets else None,
             send,
             self._append_descriptor,
             report,
@@ -110,11 +116,13 @@ class Keeper:
         """The log took a record of the core's."""
         if isinstance(record, PayRecord):
             self.library.add(record, appended.blobs, values_per_fragment(record))
-        self.retention.note(record, appended.header.segment, appended.sequence)
+        if self._forgets:
+            self.retention.note(record, appended.header.segment, appended.sequence)
 
     def replayed(self, record: Record, entry: Replayed, values: int, frontier: int) -> None:
         """A record read back at start, when the index has applied everything below `frontier`."""
-        self.retention.note(record, entry.header_place.segment, entry.sequence)
+        if self._forgets:
+            self.retention.note(record, entry.header_place.segment, entry.sequence)
         if isinstance(record, PayRecord):
             self.library.replayed(record, entry.blob_places, values, frontier)
         elif isinstance(record, AppliedRecord):
@@ -146,7 +154,7 @@ class Keeper:
         changes, self._changes = self._changes, Counter()
         self._applied = end
         self.library.settle(end, changes)
-        if self._replayed:  # until then it is not known which segments are needed
+        if self._replayed and self._forgets:  # until then it is not known which segments are needed
             self.retention.advance(self._shelf, end, self._log.last_segment)
 
     def dropped(self) -> None:
@@ -209,8 +217,8 @@ class Keeper:
         if self.library.dirty:
             self.library.dirty = False
             self._shelf.commit(self._log.last_sequence)
-        busy = self.sender.active or self.receiver.active
-        if not busy and self._log.queued_bytes < CLEANING_QUEUE_BYTES_MAX:
+        idle = self._forgets and not (self.sender.active or self.receiver.active)
+        if idle and self._log.queued_bytes < CLEANING_QUEUE_BYTES_MAX:
             self.cleaner.tick(now)
 
     def forget(self, everywhere: int) -> int:
@@ -218,6 +226,9 @@ class Keeper:
         applied what lies below `everywhere`. Returns the floor.
         """
         library, retention, last = self.library, self.retention, self._log.last_segment
+        if not self._forgets:
+            library.free(everywhere)
+            return 0
         library.raise_floor(self.cleaner.floor(everywhere, self._applied))
         library.free(max(library.past.floor, everywhere))
         if retention.reserve_again(self._applied, last):

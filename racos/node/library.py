@@ -74,7 +74,8 @@ class Library:
         self._grace_seconds = grace_seconds
         self._shelf = shelf
         self._open: dict[int, Entry] = {}  # not applied yet, or not known to be
-        self._decided: deque[int] = deque()  # of those: not applied by the index's last step
+        # Decided, but not applied by the index's last step: (place in the order, position).
+        self._decided: deque[tuple[int, int]] = deque()
         self._dying: dict[int, _Dying] = {}  # in the order in which they die
         self._cursor: bytes | None = entries.PREFIX  # entries from here on are not counted yet
         # Descriptors read back at start, of batches that the index calls applied.
@@ -100,7 +101,7 @@ class Library:
         fragments = entries.joined(record.held, blobs, values) if values else {}
         self.past.moved(position, blobs[0])
         entry = self._open.get(position)
-        if entry is None and position < self.past.end:
+        if entry is None and self.knows(position):
             self._add_settled(position, blobs[0], fragments)
             return position
         if entry is None:
@@ -125,14 +126,21 @@ class Library:
         """A batch is decided, and everything below it."""
         entry = self._open[position]
         self.past.add(position, entry.descriptor, entry.coded)
-        self._decided.append(position)
+        self._decided.append((position, position))
+
+    def note_order(self, record: AppliedRecord) -> None:
+        """What `note_applied` will be told next; positions of lanes tell their order themselves."""
+
+    def place(self, position: int) -> int:
+        """Where the batch that `note_applied` was told last stands in the order."""
+        return position
 
     def settle(self, end: int, changes: dict[int, int]) -> None:
         """All batches below `end` are applied. `changes`: position -> by how many versions more, or
         fewer, refer to that batch now. Call it before the step of the index that holds the rest.
         """
-        while self._decided and self._decided[0] < end:
-            position = self._decided.popleft()
+        while self._decided and self._decided[0][0] < end:
+            position = self._decided.popleft()[1]
             entry = self._open.pop(position)
             if entry.coded:
                 entry.references = changes.pop(position, 0)
@@ -291,7 +299,7 @@ class Library:
     def raise_floor(self, position: int) -> None:
         """Forget history below; batches there that became null are forgotten, too."""
         self.past.raise_floor(min(position, self.past.end))
-        settled = min(self.past.floor, self._decided[0]) if self._decided else self.past.floor
+        settled = min(self.past.floor, self._decided[0][0]) if self._decided else self.past.floor
         for old in [each for each in self._open if each < settled]:
             del self._open[old]
 

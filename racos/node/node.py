@@ -215,6 +215,7 @@ class Node:
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
                 space=Space(config.rewrite_bytes_per_second, history_bytes=config.history_bytes),
+                engine=config.engine,
                 auditing=Auditing(config.corrupt_check_seconds),
             ),
             hello=Hello(config.name, config.advertise_client_urls),

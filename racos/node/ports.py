@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from racos.core.engine import LANES
 from racos.core.messages import Buffer
 from racos.node.auditor import Auditing
 from racos.node.batcher import Limits
@@ -36,3 +37,4 @@ class Options(NamedTuple):
     space: Space = Space()
     auditing: Auditing = Auditing()
     flushes: Flushes = Flushes()
+    engine: str = LANES

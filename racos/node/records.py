@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from crc32c import crc32c
 
+from racos.core.ballots import Ballot
 from racos.core.messages import (
     AppliedRecord,
     Buffer,
@@ -32,6 +33,7 @@ class Kind(IntEnum):
     RESERVE = 4
     APPLIED = 5
     KEPT = 7  # a PayRecord that promises nothing: fragments healed or moved, descriptors taken over
+    BALLOT = 30
 
 
 LogRecord: TypeAlias = tuple[int, bytes, list[Buffer]]  # kind, header, blobs
@@ -66,6 +68,8 @@ def encode(record: Record) -> LogRecord:
         kind, header = Kind.STATE, pb.StateRecord(**record._asdict()).SerializeToString()
     elif isinstance(record, VoteRecord):
         kind, header = Kind.VOTE, pb.VoteRecord(**record._asdict()).SerializeToString()
+    elif isinstance(record, Ballot):
+        kind, header = Kind.BALLOT, pb.BallotRecord(**record._asdict()).SerializeToString()
     elif isinstance(record, ReserveRecord):
         kind, header = Kind.RESERVE, pb.ReserveRecord(upto=record.upto).SerializeToString()
     else:
@@ -117,7 +121,10 @@ def decode(kind: int, header: bytes) -> tuple[Record, int]:
         return ReserveRecord(pb.ReserveRecord.FromString(header).upto), 0
     if kind == Kind.APPLIED:
         a = pb.AppliedRecord.FromString(header)
-        return AppliedRecord(a.start, a.end, tuple(a.ones)), 0
+        return AppliedRecord(a.start, a.end, tuple(a.ones), tuple(a.names)), 0
+    if kind == Kind.BALLOT:
+        b = pb.BallotRecord.FromString(header)
+        return Ballot(b.slot, b.step, b.value, b.name), 0
     raise ValueError(f"record of unknown kind {kind}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 
+from racos.core.ballots import Ballot
 from racos.core.messages import AppliedRecord, PayRecord, Record, ReserveRecord
 from racos.mvcc.shelf import Shelf
 
@@ -41,6 +42,7 @@ class Retention:
         elif isinstance(record, PayRecord):
             position = record.round * self._total + record.lane
         else:
+            assert not isinstance(record, Ballot), "the queue engine keeps all of its log"
             position = record.last * self._total + record.lane
         segments = self._segments
         highest = max(segments[-1][1], position) if segments else position

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import ge
 from typing import Any, NamedTuple, TypeAlias
 
+from racos.core.ballots import NONE, Ballot, Pull, Settled
 from racos.core.effects import Chunk
 from racos.core.messages import (
     Ask,
@@ -181,10 +182,24 @@ def _add_beat(frame: pb.Frame, beat: Beat, _blobs: list[Buffer]) -> None:
     frame.beat.SetInParent()
 
 
+def _add_ballot(frame: pb.Frame, ballot: Ballot, _blobs: list[Buffer]) -> None:
+    slot, step, value, name = ballot
+    frame.ballots.add(slot=slot, step=step, value=value, name=name)
+
+
+def _add_settled(frame: pb.Frame, settled: Settled, _blobs: list[Buffer]) -> None:
+    frame.settled.add(slot=settled.slot, name=settled.name)
+
+
+def _add_pull(frame: pb.Frame, pull: Pull, _blobs: list[Buffer]) -> None:
+    frame.pulls.append(pull.name)
+
+
 def _add_chunk(frame: pb.Frame, chunk: Chunk, blobs: list[Buffer]) -> None:
     assert not frame.HasField("chunk")
     frame.chunk.start, frame.chunk.end = chunk.start, chunk.end
     frame.chunk.frontier = chunk.frontier
+    frame.chunk.names.extend(chunk.names)
     for position, payload in chunk.batches:
         frame.chunk.positions.append(position)
         frame.chunk.coded.append(payload.coded)
@@ -243,6 +258,9 @@ _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     Probe: _add_probe,
     ProbeReply: _add_probe_reply,
     Beat: _add_beat,
+    Ballot: _add_ballot,
+    Settled: _add_settled,
+    Pull: _add_pull,
     Chunk: _add_chunk,
     FragmentRequest: _add_fragment_request,
     FragmentReply: _add_fragment_reply,
@@ -305,7 +323,10 @@ def _chunk(frame: pb.Frame, blobs: Iterator[Buffer]) -> list[Chunk]:
             for position, coded in zip(chunk.positions, chunk.coded, strict=True)
         ]
     )
-    return [Chunk(chunk.start, chunk.end, batches, chunk.frontier)]
+    names = tuple(chunk.names)
+    if names and (len(names) != len(batches) or min(names) < 0):
+        raise WireError(f"{len(batches)} batches with {len(names)} names")
+    return [Chunk(chunk.start, chunk.end, batches, chunk.frontier, names)]
 
 
 def _replies(frame: pb.Frame, blobs: Iterator[Buffer], total: int) -> list[FragmentReply]:
@@ -332,6 +353,7 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
     for decide in frame.decides:
         lane = _checked(decide.lane, total)
         yield Decide(lane, decide.first, decide.last, decide.value)
+    yield from _of_queue(frame)
     yield from [Ask(position) for position in frame.asks]
     yield from [Probe(number) for number in frame.probes]
     for reply in frame.probe_replies:
@@ -361,3 +383,15 @@ def _states(frame: pb.Frame) -> Iterator[NodeMessage]:
             raise WireError("a part of a state without order")
         pairs = tuple(zip(chunk.keys, chunk.values, strict=True))
         yield StateChunk(chunk.number, chunk.frontier, pairs, chunk.last)
+
+
+def _of_queue(frame: pb.Frame) -> Iterator[Ballot | Settled | Pull]:
+    for ballot in frame.ballots:
+        if (ballot.name == NONE) == (ballot.value == 1) or ballot.name < NONE:
+            raise WireError(f"ballot {ballot.value} for batch {ballot.name}")
+        yield Ballot(ballot.slot, ballot.step, ballot.value, ballot.name)
+    for settled in frame.settled:
+        if settled.name < NONE:
+            raise WireError(f"slot decided for batch {settled.name}")
+        yield Settled(settled.slot, settled.name)
+    yield from [Pull(name) for name in frame.pulls]

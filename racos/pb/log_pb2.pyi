@@ -58,11 +58,25 @@ class ReserveRecord(_message.Message):
     def __init__(self, upto: _Optional[int] = ...) -> None: ...
 
 class AppliedRecord(_message.Message):
-    __slots__ = ("start", "end", "ones")
+    __slots__ = ("start", "end", "ones", "names")
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     ONES_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
     start: int
     end: int
     ones: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., ones: _Optional[_Iterable[int]] = ...) -> None: ...
+    names: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., ones: _Optional[_Iterable[int]] = ..., names: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class BallotRecord(_message.Message):
+    __slots__ = ("slot", "step", "value", "name")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    step: int
+    value: int
+    name: int
+    def __init__(self, slot: _Optional[int] = ..., step: _Optional[int] = ..., value: _Optional[int] = ..., name: _Optional[int] = ...) -> None: ...

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Frame(_message.Message):
-    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello", "behind", "state_request", "state_chunk", "hash_requests", "hash_replies")
+    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello", "behind", "state_request", "state_chunk", "hash_requests", "hash_replies", "ballots", "settled", "pulls")
     PAYS_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,9 @@ class Frame(_message.Message):
     STATE_CHUNK_FIELD_NUMBER: _ClassVar[int]
     HASH_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     HASH_REPLIES_FIELD_NUMBER: _ClassVar[int]
+    BALLOTS_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
+    PULLS_FIELD_NUMBER: _ClassVar[int]
     pays: _containers.RepeatedCompositeFieldContainer[Pay]
     states: _containers.RepeatedCompositeFieldContainer[State]
     votes: _containers.RepeatedCompositeFieldContainer[Vote]
@@ -47,7 +50,10 @@ class Frame(_message.Message):
     state_chunk: StateChunk
     hash_requests: _containers.RepeatedCompositeFieldContainer[HashRequest]
     hash_replies: _containers.RepeatedCompositeFieldContainer[HashReply]
-    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., behind: _Optional[_Union[Behind, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ..., state_chunk: _Optional[_Union[StateChunk, _Mapping]] = ..., hash_requests: _Optional[_Iterable[_Union[HashRequest, _Mapping]]] = ..., hash_replies: _Optional[_Iterable[_Union[HashReply, _Mapping]]] = ...) -> None: ...
+    ballots: _containers.RepeatedCompositeFieldContainer[Ballot]
+    settled: _containers.RepeatedCompositeFieldContainer[Settled]
+    pulls: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., behind: _Optional[_Union[Behind, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ..., state_chunk: _Optional[_Union[StateChunk, _Mapping]] = ..., hash_requests: _Optional[_Iterable[_Union[HashRequest, _Mapping]]] = ..., hash_replies: _Optional[_Iterable[_Union[HashReply, _Mapping]]] = ..., ballots: _Optional[_Iterable[_Union[Ballot, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[Settled, _Mapping]]] = ..., pulls: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Pay(_message.Message):
     __slots__ = ("lane", "round", "previous", "held", "values", "coded")
@@ -152,18 +158,20 @@ class Beat(_message.Message):
     def __init__(self, round: _Optional[int] = ..., frontier: _Optional[int] = ..., whole: _Optional[int] = ..., epoch: _Optional[int] = ..., back: _Optional[bool] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("start", "end", "frontier", "positions", "coded")
+    __slots__ = ("start", "end", "frontier", "positions", "coded", "names")
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     FRONTIER_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
     CODED_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
     start: int
     end: int
     frontier: int
     positions: _containers.RepeatedScalarFieldContainer[int]
     coded: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., frontier: _Optional[int] = ..., positions: _Optional[_Iterable[int]] = ..., coded: _Optional[_Iterable[bool]] = ...) -> None: ...
+    names: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., frontier: _Optional[int] = ..., positions: _Optional[_Iterable[int]] = ..., coded: _Optional[_Iterable[bool]] = ..., names: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class FragmentRequest(_message.Message):
     __slots__ = ("number", "position", "index", "want")
@@ -240,3 +248,23 @@ class HashReply(_message.Message):
     hash: int
     known: bool
     def __init__(self, number: _Optional[int] = ..., hash: _Optional[int] = ..., known: _Optional[bool] = ...) -> None: ...
+
+class Ballot(_message.Message):
+    __slots__ = ("slot", "step", "value", "name")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    step: int
+    value: int
+    name: int
+    def __init__(self, slot: _Optional[int] = ..., step: _Optional[int] = ..., value: _Optional[int] = ..., name: _Optional[int] = ...) -> None: ...
+
+class Settled(_message.Message):
+    __slots__ = ("slot", "name")
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    slot: int
+    name: int
+    def __init__(self, slot: _Optional[int] = ..., name: _Optional[int] = ...) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from racos.core.ballots import Ballot, is_state, phase_of
 from racos.core.messages import UNSURE, Pay, State, Vote
 from racos.node.wire import NodeMessage
 
@@ -43,6 +44,8 @@ class Adversary:
             self._change_mood()
         if self._favourite is not None:
             return self._favour(self._favourite, sender, receiver, message)
+        if isinstance(message, Ballot):
+            message = _as_of_lanes(message)
         if isinstance(message, Pay):
             return self._keep_batch(receiver, message)
         if isinstance(message, State):
@@ -82,3 +85,11 @@ class Adversary:
         heard[state.value] += 1
         ahead = heard[state.value] > heard[1 - state.value]
         return self._late if ahead and sum(heard) > 1 else 0.0
+
+
+def _as_of_lanes(ballot: Ballot) -> State | Vote:
+    """What the queue engine says as what lanes would say; a proposal counts as a state."""
+    slot, step, value, _ = ballot
+    if step and not is_state(step):
+        return Vote(0, slot, slot, phase_of(step), value)
+    return State(0, slot, slot, step, value, 0)

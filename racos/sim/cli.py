@@ -32,6 +32,7 @@ Trace = Annotated[bool, typer.Option("--trace", help="With --seed: print what ha
 Settings = Annotated[
     str, typer.Option("--set", help="Change options: name=value,.. (faults=power+pause).")
 ]
+Engine = Annotated[str | None, typer.Option("--engine", help="lanes (as usual), or queue.")]
 Ledger = Annotated[Path | None, typer.Option("--ledger", help="Append the result to this file.")]
 Shrink = Annotated[bool, typer.Option("--shrink/--no-shrink", help="Make failures smaller.")]
 
@@ -57,6 +58,7 @@ def sim(
     seed: Seed = None,
     trace: Trace = False,
     settings: Settings = "",
+    engine: Engine = None,
     ledger: Ledger = None,
     smaller: Shrink = True,
 ) -> None:
@@ -65,6 +67,8 @@ def sim(
     Whole clusters run in one process on virtual time: the production code on simulated disks,
     network and clocks. Equal seeds give equal runs.
     """
+    if engine is not None:
+        settings = f"{settings},engine={engine}"
     changed(draw(start), settings)  # a wrong setting is told before anything runs
     if seed is not None:
         raise typer.Exit(_one(seed, settings, print if trace else None, smaller=smaller))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from racos.core.effects import Effects
 from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
-from racos.core.replica import Settings
+from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.shelf import MemoryShelf
@@ -172,6 +172,7 @@ class Machine:
                     history_bytes=options.history_bytes, grace_seconds=options.grace_seconds
                 ),
                 flushes=Flushes(seconds=options.flush_seconds),
+                engine=options.engine,
             ),
             hello=Hello(f"n{self.lane}", ()),
             shelf=self.shelf,
@@ -233,7 +234,9 @@ class Machine:
         if self.driver is None:
             return self._transitions
         replica, healer = self.driver.replica, self.driver.healer.statistics()
-        now = Counter(replica.agreement.statistics) + Counter(replica.switch.statistics)
+        now = Counter(replica.agreement.statistics)
+        if isinstance(replica, Replica):
+            now.update(replica.switch.statistics)
         now["fragments healed"], now["fragments pruned"] = healer.healed, healer.pruned
         space = self.driver.keeper.statistics()
         now["segments rewritten"] = space.rewritten_segments

@@ -70,6 +70,7 @@ class Model:
             lost = self._names_lost_lease(command)
             result = Refused("LeaseNotFound") if lost else self._run(command)
         else:
+            assert not isinstance(command, AlarmSwitch | Load), "no client of a simulation sends it"
             result = self._lease(command)
         if self._changes:
             self.revision += 1

@@ -10,7 +10,9 @@ import random
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
-Setting: TypeAlias = int | float | tuple[str, ...]
+from racos.core.engine import ENGINES, LANES, data_fragments_max
+
+Setting: TypeAlias = int | float | str | tuple[str, ...]
 
 FAULTS = (
     "loss",  # frames vanish, connections stay
@@ -38,6 +40,7 @@ class Options:
     """Times in virtual seconds, sizes in bytes."""
 
     seed: int
+    engine: str = LANES
     nodes: int = 3
     faults_max: int = 1  # f
     data: int = 2  # k
@@ -90,9 +93,14 @@ def _differences(options: Options, usual: Options) -> str:
     for name in Options.__slots__:
         value = getattr(options, name)
         if value != getattr(usual, name):
-            shown = "+".join(value) or "none" if isinstance(value, tuple) else f"{value:.9g}"
-            parts.append(f"{name}={shown}")
+            parts.append(f"{name}={_shown(value)}")
     return ",".join(parts)
+
+
+def _shown(value: Setting) -> str:
+    if isinstance(value, tuple):
+        return "+".join(value) or "none"
+    return value if isinstance(value, str) else f"{value:.9g}"
 
 
 SHAPES = ((1, 0), (2, 0), (3, 1), (3, 1), (3, 1), (4, 1), (5, 2), (5, 2), (5, 1), (7, 3))
@@ -229,7 +237,8 @@ def changed(options: Options, text: str) -> Options:
         if not equals or name not in Options.__slots__:
             raise ValueError(f"no option {part!r}; there are {', '.join(Options.__slots__)}")
         options = with_option(options, name, _parsed(name, value))
-    return options
+    k_max = data_fragments_max(options.engine, options.nodes, options.faults_max)
+    return options if options.data <= k_max else with_option(options, "data", k_max)
 
 
 def with_option(options: Options, name: str, value: Setting) -> Options:
@@ -245,5 +254,9 @@ def _parsed(name: str, value: str) -> Setting:
         if unknown:
             raise ValueError(f"no fault class {unknown[0]!r}; there are {', '.join(FAULTS)}")
         return wanted
+    if name == "engine":
+        if value not in ENGINES:
+            raise ValueError(f"no engine {value!r}; there are {', '.join(ENGINES)}")
+        return value
     default = next(field.default for field in fields(Options) if field.name == name)
     return float(value) if isinstance(default, float) else int(value)

@@ -13,12 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from racos.core.ballots import Ballot, Settled
 from racos.core.effects import Effects
+from racos.core.engine import QUEUE
 from racos.core.messages import Buffer, Decide, Hold, Message, Pay, State, Vote
 from racos.core.quorum import Quorum, bits
 from racos.mvcc.command import Command
 from racos.node import batch as batches
 from racos.sim.checks.agreement import Agreement
+from racos.sim.checks.ballots import QueueAgreement, QueueDurability
 from racos.sim.checks.bounds import Bounds
 from racos.sim.checks.durability import Durability
 from racos.sim.checks.final import Final
@@ -45,7 +48,8 @@ from racos.storage.log import Replayed
 
 _LOOK_SECONDS = 0.05  # between two looks at the bounds
 _DIGEST_SHARE = 0.05  # of the turns that applied something
-_JUDGED = frozenset((Pay, State, Vote, Decide, Hold))  # the messages that checkers listen to
+# The messages that checkers listen to.
+_JUDGED = frozenset((Pay, State, Vote, Decide, Hold, Ballot, Settled))
 
 
 @dataclass(slots=True)
@@ -78,9 +82,10 @@ class World:
         self.events = Events()
         self.trace = Trace(write)
         self.record = Record()
-        self.agreement = Agreement(options.nodes, SECRET)
+        queue = options.engine == QUEUE
+        self.agreement = (QueueAgreement if queue else Agreement)(options.nodes, SECRET)
+        self.durability = (QueueDurability if queue else Durability)(self.quorum)
         self.lanes = Lanes(options.nodes, options.faults_max, options.rounds_max)
-        self.durability = Durability(self.quorum)
         self.digests = Digests()
         self.bounds = Bounds()
         self.outcomes = Outcomes(options)

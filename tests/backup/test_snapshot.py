@@ -90,20 +90,6 @@ async def test_writes_and_compactions_meanwhile_are_not_in_it() -> None:
     assert store.usage.versions < 310, "what was held back is dropped in the end"
 
 
-def test_a_second_view_goes_on_when_the_first_is_closed() -> None:
-    store = filled(Put(b"a"), Put(b"a"), Put(b"a"))
-    one, other = store.view(), store.view()
-    store.apply(Compact(4))
-    one.close()
-    one.close()
-    settle(store)
-    assert [kv.mod_revision for kv in other.versions(b"", 9)[0]] == [2, 3, 4]
-    assert store.usage.versions == 3
-    other.close()
-    settle(store)
-    assert store.usage.versions == 1
-
-
 async def test_large_values_are_whole_in_it(tmp_path: Path) -> None:
     values = [b"%d" % number * (1 << 20) for number in range(10)]
     coded = [CodedValue(len(v), digest(v), (), 1, 0, n) for n, v in enumerate(values)]

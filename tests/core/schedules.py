@@ -30,10 +30,16 @@ class Mood(NamedTuple):
 
 class Schedule:
     def __init__(
-        self, total: int, faults: int, data: int, seed: int, lane_off_after: float = 5.0
+        self,
+        total: int,
+        faults: int,
+        data: int,
+        seed: int,
+        lane_off_after: float = 5.0,
+        kind: type[World] = World,
     ) -> None:
         rounds_max = 16 if lane_off_after >= 5.0 else 4  # few: epochs begin soon
-        self.world = World(total, faults, data, seed, rounds_max, lane_off_after)
+        self.world = kind(total, faults, data, seed, rounds_max, lane_off_after)
         self.choose = self.world.random
         self.mood = Mood(
             self.choose.choice([0.0, 0.0, 0.05, 0.3]),
@@ -203,9 +209,15 @@ class ReadSchedule(Schedule):
 
 
 def run_and_settle(
-    total: int, faults: int, data: int, seed: int, steps: int = 600, lane_off_after: float = 5.0
+    total: int,
+    faults: int,
+    data: int,
+    seed: int,
+    steps: int = 600,
+    lane_off_after: float = 5.0,
+    kind: type[World] = World,
 ) -> World:
-    return settled(Schedule(total, faults, data, seed, lane_off_after), steps)
+    return settled(Schedule(total, faults, data, seed, lane_off_after, kind), steps)
 
 
 def settled(schedule: Schedule, steps: int) -> World:

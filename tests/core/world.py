@@ -268,6 +268,8 @@ class Node:
 class World:
     """n replicas, a seeded scheduler, and the invariants."""
 
+    dry_steps_max = 100  # rounds of messages until nothing is left to say at one moment
+
     def __init__(
         self,
         total: int,
@@ -297,12 +299,15 @@ class World:
         self.read_upto = -1  # highest position a finished read saw
         self.nodes: list[Node] = []
         for lane in range(total):
-            self.nodes.append(Node(self, lane))
+            self.nodes.append(self.make_node(lane))
         for node in self.nodes:
             assert node.replica is not None
             for peer in range(total):
                 if peer != node.lane:
                     node.replica.peer_up(peer)
+
+    def make_node(self, lane: int) -> Node:
+        return Node(self, lane)
 
     def settings(self, lane: int, incarnation: int) -> Settings:
         return Settings(
@@ -411,7 +416,7 @@ class World:
 
     def _run_dry(self) -> None:
         """Deliver, sync and carry out until nothing is left to do at this moment."""
-        for _ in range(100):
+        for _ in range(self.dry_steps_max):
             for node in self.nodes:
                 node.turn()
                 node.sync()

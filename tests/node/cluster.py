@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from racos.core.engine import LANES
 from racos.core.messages import Buffer
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
@@ -82,6 +83,7 @@ class Cluster:
         data: int,
         inline_limit: int = 64,
         seed: int = 0,
+        engine: str = LANES,
         lane_off_after: float = 5.0,
         *,
         space: Space = Space(),  # noqa: B008 (a constant)
@@ -90,7 +92,8 @@ class Cluster:
         self.lane_off_after = lane_off_after
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
-        self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0), space=space)
+        limits = Limits(request_seconds=2.0)
+        self.options = Options(inline_limit, 1 << 20, limits, engine=engine, space=space)
         self.segment_bytes = segment_bytes
         self.installed: list[int] = []  # nodes that took the state of another
         self.now = 0.0

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from racos.core.replica import Replica
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import (
     Compact,
@@ -176,6 +177,7 @@ def test_the_one_that_is_behind_does_not_vote_below_the_jump() -> None:
     cluster.start(1)
     cluster.run(5.0, lambda: bool(cluster.installed))
     replica = cluster.driver(1).replica
+    assert isinstance(replica, Replica)
     assert replica.window.floor == replica.window.frontier
     assert not [position for position in replica.window.slots if position < replica.window.floor]
     assert replica.window.value_at(replica.window.floor - 1) == -1

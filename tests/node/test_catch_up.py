@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from racos.core.effects import Chunk
 from racos.core.messages import Ask, Buffer
 from racos.core.peers import BEHIND_WINDOWS
+from racos.core.replica import Replica
 from racos.mvcc.command import Put
 from racos.node import wire
 from tests.node.cluster import Cluster, Port
@@ -40,6 +41,7 @@ def test_a_node_asked_in_the_turn_in_which_it_decides_leaves_nothing_out() -> No
             driver.on_frame(1, question, [])
             cluster.step()
             cluster.now += 0.001
+    assert isinstance(driver.replica, Replica)
     ones = driver.replica.window.ones
     assert len(ones) == 20
     assert len(port.chunks) > 20

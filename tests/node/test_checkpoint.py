@@ -223,3 +223,21 @@ def test_a_lane_that_is_off_stays_off_after_a_start_from_the_index() -> None:
         driver = cluster.start(lane)
         assert driver.applier.commands == 0
         assert driver.replica.configs.newest == before
+
+
+def test_a_change_of_lanes_that_was_replayed_is_in_the_index_for_the_next_start() -> None:
+    cluster = Cluster(3, 1, 2, lane_off_after=0.5)
+    put_many(cluster, 6)
+    cluster.crash(2)
+    cluster.run(3.0, lambda: cluster.driver(0).replica.configs.newest.off == 0b100)
+    for number in range(300):
+        cluster.do(number % 2, Put(b"more%d" % number))
+    cluster.run(0.2)
+    before = cluster.driver(0).replica.configs.newest
+    cluster.shelves[0] = MemoryShelf()
+    for applied in (True, False):  # the first start replays everything, the second one nothing
+        flush(cluster)
+        cluster.crash(0)
+        driver = cluster.start(0)
+        assert bool(driver.applier.commands) == applied
+        assert driver.replica.configs.newest == before

@@ -303,9 +303,14 @@ class TestSizes:
     def test_as_many_fragments_as_may_be_lost_must_remain(self) -> None:
         assert "want 1 to 2 (0 takes 2)" in refusal(three("--data-fragments=3"))
 
+    def test_the_queue_engine_never_widens_so_k_is_at_most_n_minus_2f(self) -> None:
+        assert read(three("--engine=queue")).k == 1
+        assert "--engine queue, want 1 to 1" in refusal(three("--engine=queue --data-fragments=2"))
+
     @pytest.mark.parametrize(
         ("flag", "text"),
         [
+            ("--engine=raft", '--engine is "raft": want one of lanes, queue'),
             ("--max-request-bytes=0", "--max-request-bytes must be above 0"),
             ("--max-txn-ops=0", "--max-txn-ops must be above 0"),
             ("--suspect-after=0", "--suspect-after must be above 0"),

@@ -73,6 +73,15 @@ def test_another_token_is_another_cluster(field: str) -> None:
     assert getattr(one, field) != getattr(other, field)
 
 
+def test_another_engine_is_another_cluster_with_the_same_members() -> None:
+    lanes, queue = (
+        identify(dataclasses.replace(NodeConfig(), engine=engine)) for engine in ("lanes", "queue")
+    )
+    assert lanes.cluster_id != queue.cluster_id
+    assert lanes.coin_secret != queue.coin_secret
+    assert lanes.member_id == queue.member_id
+
+
 def test_another_cluster_with_the_same_token_has_another_coin() -> None:
     assert identify(NodeConfig()).coin_secret != identify(config_of("n0", MEMBERS)).coin_secret
 

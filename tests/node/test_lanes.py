@@ -7,6 +7,7 @@ from collections import Counter
 from racos.core.config import Config
 from racos.core.messages import State, Vote
 from racos.mvcc.command import Put
+from racos.mvcc.shelf import MemoryShelf
 from racos.node import wire
 from tests.node.cluster import Cluster
 
@@ -122,3 +123,20 @@ def test_a_write_at_an_owner_that_stays_off_ends_with_its_deadline() -> None:
     outcome = cluster.submit(2, Put(b"k", b"lost"))
     cluster.run(3.0, outcome.done)
     assert type(outcome.error).__name__ == "RequestTimedOut"
+
+
+def test_lanes_stay_off_when_the_index_is_rebuilt_and_then_started_from() -> None:
+    cluster = settled()
+    pass_rounds(cluster, 1, 5)
+    known = cluster.driver(0).replica.configs.newest
+    cluster.run(0.2)
+    cluster.crash(0)
+    cluster.shelves[0] = MemoryShelf()  # nothing of the index was flushed: all is replayed
+    assert cluster.start(0).replica.configs.newest == known
+    cluster.do(1, Put(b"k", b"v"))
+    cluster.run(0.2)
+    cluster.shelves[0].flush()
+    cluster.crash(0)
+    driver = cluster.start(0)
+    assert driver.applier.commands == 0, "it starts from the index"
+    assert driver.replica.configs.newest == known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from racos.core.replica import Replica
 from racos.mvcc.command import Put, Range
 from tests.node.cluster import Cluster
 
@@ -16,7 +17,9 @@ def test_a_write_whose_slot_the_others_gave_up_is_proposed_again() -> None:
     cluster.split(0, 1)
     cluster.split(0, 2)
     cluster.do(1, Put(b"other", b""))
-    assert cluster.driver(1).replica.window.value_at(position) == 0
+    replica = cluster.driver(1).replica
+    assert isinstance(replica, Replica)
+    assert replica.window.value_at(position) == 0
     assert not outcome.done()
     cluster.heal()
     cluster.run(1.0, outcome.done)

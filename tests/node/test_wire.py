@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from racos.core.ballots import Ballot, Pull, Settled
 from racos.core.effects import Chunk
 from racos.core.messages import (
     UNSURE,
@@ -37,6 +38,10 @@ PLAIN: list[NodeMessage] = [
     Hold(0, 3, 2, 0b11),
     Vote(2, 4, 4, 1, UNSURE),
     Decide(0, 1, 8, 1),
+    Ballot(7, 3, 1, 1 << 40),
+    Ballot(8, 0, 0, -1),
+    Settled(9, -1),
+    Pull(12),
     Ask(77),
     Probe(1 << 50),
     ProbeReply(1 << 50, -1),
@@ -121,3 +126,25 @@ def test_chunks_and_fragments_travel() -> None:
 def test_nonsense_is_refused(frame: bytes) -> None:
     with pytest.raises(WireError):
         list(decode(frame, [], 3))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pb.Frame(ballots=[pb.Ballot(slot=1, step=1, value=1, name=-1)]),
+        pb.Frame(ballots=[pb.Ballot(slot=1, step=1, value=0, name=4)]),
+        pb.Frame(settled=[pb.Settled(slot=1, name=-2)]),
+        pb.Frame(chunk=pb.Chunk(start=0, end=2, names=[5])),
+    ],
+    ids=["a-1-without-name", "a-0-with-name", "no-such-name", "names-without-batches"],
+)
+def test_nonsense_of_the_queue_engine_is_refused(frame: pb.Frame) -> None:
+    with pytest.raises(WireError):
+        list(decode(frame.SerializeToString(), [], 3))
+
+
+def test_a_chunk_keeps_the_names_of_its_batches() -> None:
+    batches = ((4, Payload(b"a")), (6, Payload(b"b", True)))
+    (chunk,) = decode(*encode([Chunk(4, 7, batches, 9, (21, 20))]), 3)
+    assert isinstance(chunk, Chunk)
+    assert (chunk.start, chunk.end, chunk.frontier, chunk.names) == (4, 7, 9, (21, 20))

@@ -9,6 +9,7 @@ Commands (R is a replica, numbered as its lane; A and B may be `*`):
     cluster n=3 f=1 k=2 [window=16] [off_after=5000]
                                      a new cluster, reservations made; lanes are switched off after
                                      so many ms of suspicion
+    queue n=3 f=1 k=1                a new cluster of the queue engine
     propose R NAME [inline]          coded unless inline
     deliver|drop [A->B] [KIND]       of what is in flight now, in order
     sync [R]                         make the log durable
@@ -29,8 +30,8 @@ from collections.abc import Callable
 
 from racos.core.effects import Chunk
 from racos.core.messages import Message
+from tests.scenarios.queue_stage import QueueStage
 from tests.scenarios.stage import Stage
-from tests.scenarios.wording import message_text, record_text
 
 INDENT = "  "
 
@@ -78,17 +79,17 @@ class Play:
     def command(self, line: str) -> list[str]:
         """Carry out one command; what happened."""
         name, *words = line.split()
-        if name == "cluster":
-            self._cluster(words)
+        if name in ("cluster", "queue"):
+            self._cluster(words, QueueStage if name == "queue" else Stage)
         else:
             self._commands[name](words)
         lines, self.stage.lines = self.stage.lines, []
         return lines
 
-    def _cluster(self, words: list[str]) -> None:
+    def _cluster(self, words: list[str], kind: type[Stage]) -> None:
         value = {key: int(number) for key, number in (word.split("=") for word in words)}
         window, off_after_ms = value.get("window", 16), value.get("off_after", 5000)
-        self._stage = Stage(value["n"], value["f"], value["k"], window, off_after_ms / 1000)
+        self._stage = kind(value["n"], value["f"], value["k"], window, off_after_ms / 1000)
 
     def _replicas(self, words: list[str]) -> list[int]:
         if words in ([], ["all"]):
@@ -121,7 +122,7 @@ class Play:
 
     def _drop(self, words: list[str]) -> None:
         for sender, receiver, message in self._chosen(words):
-            text = message_text(message, self.stage.quorum.total)
+            text = self.stage.text(message)
             self.stage.say(f"lost {sender}->{receiver} {text}")
 
     def _sync(self, words: list[str]) -> None:
@@ -135,7 +136,7 @@ class Play:
         for lane in self._replicas(words):
             node = self.stage.nodes[lane]
             for record in node.log[node.synced :]:
-                text = record_text(record)
+                text = self.stage.record_text(record)
                 if text is not None:
                     self.stage.say(f"{lane} forgets {text}")
             node.crash()
@@ -168,7 +169,7 @@ class Play:
     def _log(self, words: list[str]) -> None:
         node = self.stage.nodes[int(words[0])]
         for index, record in enumerate(node.log):
-            text = record_text(record)
+            text = self.stage.record_text(record)
             if text is not None:
                 self.stage.say(text if index < node.synced else f"{text} (not synced)")
 
@@ -178,7 +179,7 @@ class Play:
 
     def _flight(self, _words: list[str]) -> None:
         for sender, receiver, message in self.stage.flight:
-            text = message_text(message, self.stage.quorum.total)
+            text = self.stage.text(message)
             self.stage.say(f"{sender}->{receiver} {text}")
 
     def _count(self, _words: list[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from racos.core.config import Change, Config
 from racos.core.effects import Chunk, Effects
-from racos.core.messages import Beat, Message
+from racos.core.messages import Beat, Message, Record
 from racos.core.outbox import ALL
 from racos.core.replica import Replica, Settings
 from tests.core.world import SECRET, Node, World
@@ -56,12 +56,30 @@ class Stage(World):
             lane_off_after=self.lane_off_after,
         )
 
+    # -- words -------------------------------------------------------------------------------------
+
+    def text(self, message: Message | Chunk) -> str:
+        return message_text(message, self.quorum.total)
+
+    def record_text(self, record: Record) -> str | None:
+        return record_text(record)
+
+    def kind(self, message: Message | Chunk) -> str:
+        return kind(message)
+
+    def batch_name(self, position: int) -> str:
+        return slot_name(position, self.quorum.total)
+
+    def place_name(self, position: int) -> str:
+        """A place in the order; for lanes the same."""
+        return slot_name(position, self.quorum.total)
+
     # -- what happens ------------------------------------------------------------------------------
 
     def observe(self, node: Node, effects: Effects) -> None:
-        lane, total = node.lane, self.quorum.total
+        lane = node.lane
         for record in effects.records:
-            text = record_text(record)
+            text = self.record_text(record)
             if text is not None:
                 self.say(f"{lane} writes {text}")
         for destination, message in effects.sends:
@@ -69,15 +87,15 @@ class Stage(World):
                 self._say_sent(lane, destination, message)
         for position, payload in effects.applied:
             name = payload.descriptor.decode()
-            self.say(f"{lane} applies {slot_name(position, total)} {name}", always=True)
+            self.say(f"{lane} applies {self.batch_name(position)} {name}", always=True)
         for position, payload in effects.rejected:
             name = payload.descriptor.decode()
-            self.say(f"{lane} takes back {slot_name(position, total)} {name}", always=True)
+            self.say(f"{lane} takes back {self.batch_name(position)} {name}", always=True)
         for position, mask in effects.rebuilds:
-            line = f"{lane} wants to rebuild {slot_name(position, total)} {members(mask)}"
+            line = f"{lane} wants to rebuild {self.batch_name(position)} {members(mask)}"
             self.say(line, always=True)
         for peer, position in effects.serves:
-            self.say(f"{lane} serves {peer} from {slot_name(position, total)}")
+            self.say(f"{lane} serves {peer} from {self.place_name(position)}")
         for ticket in effects.reads:
             self.say(f"{lane} may do read {ticket}", always=True)
 
@@ -97,7 +115,7 @@ class Stage(World):
         ]
         if reached:
             to = "*" if reached == others and len(others) > 1 else ",".join(map(str, reached))
-            self.say(f"{lane}->{to} {message_text(message, self.quorum.total)}")
+            self.say(f"{lane}->{to} {self.text(message)}")
 
     def post(self, sender: int, receiver: int, message: Message | Chunk) -> None:
         replica = self.nodes[receiver].replica
@@ -111,7 +129,7 @@ class Stage(World):
             delays, syncs = self._cost[sender]
             self._cost_of[id(self.flight[-1])] = (delays + 1, syncs)
             if isinstance(message, Chunk):
-                self.say(f"{sender}->{receiver} {message_text(message, self.quorum.total)}")
+                self.say(f"{sender}->{receiver} {self.text(message)}")
 
     def carry(self, entry: tuple[int, int, Message | Chunk]) -> None:
         """Deliver one message that is no longer in flight."""
@@ -121,7 +139,7 @@ class Stage(World):
         self._cost[receiver] = (max(known[0], arrived[0]), max(known[1], arrived[1]))
         if self.nodes[receiver].replica is None or not self.connected(sender, receiver):
             return
-        self.say(f"{receiver} gets from {sender}: {message_text(message, self.quorum.total)}")
+        self.say(f"{receiver} gets from {sender}: {self.text(message)}")
         self.hand_over(sender, receiver, message)
         self.finish(receiver)
 
@@ -159,7 +177,9 @@ class Stage(World):
         return [
             index
             for index, (source, target, message) in enumerate(self.flight)
-            if sender in (-1, source) and receiver in (-1, target) and name in ("", kind(message))
+            if sender in (-1, source)
+            and receiver in (-1, target)
+            and name in ("", self.kind(message))
         ]
 
     def take(self, indexes: list[int]) -> list[tuple[int, int, Message | Chunk]]:

@@ -73,6 +73,8 @@ def message_text(message: Message | Chunk, total: int) -> str:
         case Chunk(start, end, batches):
             names = ",".join(payload.descriptor.decode() for _, payload in batches)
             return f"CHUNK {slot_name(start, total)}..<{slot_name(end, total)} [{names}]"
+        case _:
+            return repr(message)  # of the queue engine: see queue_stage
 
 
 def probe_name(number: int) -> str:

@@ -25,6 +25,14 @@ PINNED = [
         "segment_bytes=16384,rounds_max=128,suspect_after=0.1",
         id="chunk-made-before-the-library-knew-the-turns-batches",
     ),
+    pytest.param(
+        11,
+        "seconds=6,calls=300,faults=duplicate+power_all+storm+slow_disk+sync_error+pause+rate+"
+        "adversary,clients=6,holders=4,think=0.005,keys=5,reads=0.7,large=0.9,large_bytes=600,"
+        "compactions=0.05,sync=0.0005,turn=0.0005,timer=0.02,loss=0.2,duplicate=0.1,"
+        "segment_bytes=16384,rounds_max=32,suspect_after=0.1,lane_off_after=0.1,flush_seconds=0.02",
+        id="index-went-beyond-a-replayed-change-of-the-configuration",
+    ),
 ]
 
 

@@ -15,7 +15,7 @@ from racos.sim.campaign import Failure, Totals, run_one, run_seed
 from racos.sim.checks.bounds import QUEUES
 from racos.sim.options import FAULTS, Options, changed, draw
 from racos.sim.shrink import shrink
-from racos.sim.transitions import EXPECTED
+from racos.sim.transitions import EXPECTED, RARE
 from racos.sim.world import Outcomes, World
 
 SEEDS = 60
@@ -44,7 +44,8 @@ def test_seed(seed: int, totals: Totals) -> None:
 def test_the_seeds_take_every_transition(totals: Totals) -> None:
     if totals.runs < SEEDS:
         pytest.skip("only some of the seeds ran")
-    assert [name for name in EXPECTED if not totals.counts[name]] == []
+    missing = {name for name in EXPECTED if not totals.counts[name]}
+    assert missing <= set(RARE)
     assert set(FAULTS) <= set(totals.faults)
     assert {queue.name for queue in QUEUES} == set(totals.highest)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from racos.core.replica import Replica
 from racos.node.driver import LOG_QUEUE_BYTES_MAX, Driver
 from racos.node.lease_clock import EXPIRIES_IN_FLIGHT_MAX, STALE_ENTRIES_MAX
 from racos.node.leases import WAITING_MAX
 from racos.node.values import FETCHES_MAX
+from racos.queue.replica import QueueReplica
 from racos.sim.violation import Violation
 
 _LOG_QUEUE_SLACK_BYTES = 16 << 20  # proposals stop at the limit; promises still come on top
@@ -29,16 +31,31 @@ def _window_max(driver: Driver) -> int:
     return (9 * driver.replica.settings.rounds_max + 64) * driver.quorum.total
 
 
+def _of_lanes(size: Callable[[Replica], int]) -> Callable[[Driver], int]:
+    """Nothing, where the queue engine runs."""
+
+    def measured(driver: Driver) -> int:
+        return size(driver.replica) if isinstance(driver.replica, Replica) else 0
+
+    return measured
+
+
+def _slots_ahead(driver: Driver) -> int:
+    replica = driver.replica
+    return len(replica.agreement.open) if isinstance(replica, QueueReplica) else 0
+
+
 QUEUES = (
+    Queue("slots ahead", _slots_ahead, lambda d: d.replica.settings.rounds_max + 1),
     Queue("open slots", lambda d: len(d.replica.window.slots), _window_max),
     Queue(
         "rounds from frontier to highest slot",
-        lambda d: max(d.replica.window.slots, default=0) // d.quorum.total - d.replica.window.round,
+        _of_lanes(lambda r: max(r.window.slots, default=0) // r.quorum.total - r.window.round),
         lambda d: 9 * d.replica.settings.rounds_max + 1,
     ),
     Queue(
         "early batches",
-        lambda d: len(d.replica._early),
+        _of_lanes(lambda r: len(r._early)),
         lambda d: d.quorum.total * d.replica.settings.rounds_max,
     ),
     Queue(
@@ -73,7 +90,7 @@ QUEUES = (
     Queue("unsynced tokens", lambda d: len(d._tokens), lambda _d: _TOKENS_MAX),
     Queue(
         "chain links",
-        lambda d: max(len(lane.links) for lane in d.replica.window.lanes),
+        _of_lanes(lambda r: max(len(lane.links) for lane in r.window.lanes)),
         lambda _d: _LINKS_MAX,
     ),
     Queue("waiting keep-alives", lambda d: d.leases.waiting, lambda _d: WAITING_MAX),
@@ -106,9 +123,12 @@ class Bounds:
                 self.highest[name] = size
             if size > limit_of(driver):
                 raise Violation("P-13", f"n{lane} has {size} {name}; limit {limit_of(driver)}")
-        window = driver.replica.window
-        lowest = min(window.slots, default=window.frontier)
-        known = driver.library.past.end
+        replica = driver.replica
+        window, known = replica.window, driver.library.past.end
+        opened: Iterable[int] = window.slots
+        if isinstance(replica, QueueReplica):  # there positions name batches, and tell no order
+            known, opened = 0, replica.agreement.open
+        lowest = min(opened, default=window.frontier)
         if known > window.frontier or lowest < window.frontier:
             text = f"decided below {known}, open {lowest}"
             raise Violation("P-11", f"n{lane}: {text}, but the frontier is {window.frontier}")

@@ -41,6 +41,7 @@ class Shelf:
     def __init__(self) -> None:
         self.said: dict[tuple[int, int], int] = {}  # (position, phase) -> state
         self.voted: dict[tuple[int, int], int] = {}
+        self.coded: set[int] = set()  # positions whose batches have coded values (queue engine)
         self.held: dict[int, int] = {}  # position -> fragments; the descriptor if it is there
         self.dropped: dict[int, int] = {}  # position -> fragments pruned since
         self.prints: dict[int, Print] = {}  # by log sequence; not all are durable
