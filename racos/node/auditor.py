@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from racos.core.quorum import Quorum, bits
+from racos.core.quorum import bits
+from racos.core.replica import Settings
 from racos.mvcc.command import AlarmKind
 from racos.mvcc.fingerprint import Fingerprint
 from racos.mvcc.store import Store
@@ -20,12 +21,18 @@ from racos.mvcc.view import View
 from racos.node.wire import HashReply, HashRequest
 
 
+def _tell_nobody(_lanes: tuple[int, ...], _what: str) -> None:
+    """Nobody wants to know."""
+
+
 class Auditing(NamedTuple):
-    """Pace and patience. Seconds."""
+    """Pace and patience, in seconds, and who is told: `differ` gets the lanes outside the majority,
+    none of them if there is no majority, and a line for the operator."""
 
     every: float = 0.0  # between the end of an audit and the next; 0: none are begun here
     keys_per_tick: int = 64  # a tick is 5 ms: about a twentieth of one core
     deadline: float = 300.0  # for all answers
+    differ: Callable[[tuple[int, ...], str], None] = _tell_nobody
 
 
 class AuditStatistics(NamedTuple):
@@ -62,8 +69,7 @@ class _Audit:
 
 
 class Auditor:
-    """One per node. `send` reaches a peer if it is connected; `differ` gets the lanes outside the
-    majority, none of them if there is no majority."""
+    """One per node. `send` reaches a peer if it is connected."""
 
     __slots__ = (
         "_audit",
@@ -83,19 +89,17 @@ class Auditor:
 
     def __init__(
         self,
-        me: int,
-        quorum: Quorum,
+        replica: Settings,
         store: Store,
         send: Callable[[int, HashRequest | HashReply], None],
-        differ: Callable[[tuple[int, ...], str], None],
         settings: Auditing,
         now: float,
     ) -> None:
-        self._me = me
-        self._quorum = quorum
+        self._me = replica.lane
+        self._quorum = replica.quorum
         self._store = store
         self._send = send
-        self._differ = differ
+        self._differ = settings.differ
         self._settings = settings
         self._jobs: dict[int, _Job] = {}  # by who wants it: at most one for each lane
         self._audit: _Audit | None = None

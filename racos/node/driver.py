@@ -64,7 +64,6 @@ class Driver:
         stage: Stage | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
-        differ: Callable[[tuple[int, ...], str], None] = lambda _lanes, _what: None,
     ) -> None:
         options = options or Options()
         self.quorum = settings.quorum
@@ -117,9 +116,7 @@ class Driver:
             seed=b"%b/%d/%d" % (settings.secret, self.me, settings.incarnation),
             request_seconds=options.limits.request_seconds,
         )
-        self.auditor = Auditor(
-            self.me, self.quorum, self.store, self._send_now, differ, options.auditing, clock()
-        )
+        self.auditor = Auditor(settings, self.store, self._send_now, options.auditing, clock())
         self._in_flight: dict[int, Proposal] = {}
         self._reads = WaitingReads()
         self._tokens: list[tuple[int, int]] = []  # (log sequence, token), ascending

@@ -216,14 +216,13 @@ class Node:
                 healing=Healing(config.heal_bytes_per_second),
                 space=Space(config.rewrite_bytes_per_second, history_bytes=config.history_bytes),
                 engine=config.engine,
-                auditing=Auditing(config.corrupt_check_seconds),
+                auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
             shelf=index,
             stage=self._place.stage,
             applied=self._applied,
             report=log.warning,
-            differ=self._differ,
         )
 
     def _make_alarm_keeper(self) -> AlarmKeeper:

@@ -74,6 +74,13 @@ def refusal(ended: Ended) -> str:
     return lines[0]
 
 
+def truth(data_dir: Path) -> dict[str, bytes | None]:
+    """`contents` of a data directory but for the index, which follows from the rest: a start opens
+    it, which changes its books, before the log is read to its end."""
+    found = contents(data_dir)
+    return {name: data for name, data in found.items() if not name.startswith("index")}
+
+
 def contents(directory: Path) -> dict[str, bytes | None]:
     """Every path below a directory, with the bytes of files."""
     return {

@@ -16,7 +16,7 @@ import pytest
 from cluster.spec import ClusterSpec, lay_out
 from tests.compat.endpoints import channel
 from tests.e2e.calls import Client
-from tests.e2e.serving import contents, refusal, serve, serving
+from tests.e2e.serving import contents, refusal, serve, serving, truth
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -38,18 +38,11 @@ class Home:
         return [*self.spec.node_flags(self.spec.nodes[0], self.data), "--log-level=warn", *more]
 
     def refused(self, *more: str) -> str:
-        """The one line of a start that is refused; the data is as it was.
-
-        Except for the index: the log's own check comes while it is replayed into that.
-        """
-        before = self.kept()
+        """The one line of a start that is refused; the data is as it was."""
+        before = truth(self.data)
         told = refusal(serve(self.flags(*more)))
-        assert self.kept() == before
+        assert truth(self.data) == before
         return told
-
-    def kept(self) -> dict[str, bytes | None]:
-        found = contents(self.data)
-        return {name: data for name, data in found.items() if not name.startswith("index")}
 
     def values(self) -> list[bytes]:
         """What a node that starts here answers."""

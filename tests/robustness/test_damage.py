@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cluster.supervisor import LocalCluster
-from tests.e2e.serving import contents, refusal, serve
+from tests.e2e.serving import refusal, serve, truth
 from tests.robustness.campaign import SEED, amount
 from tests.robustness.damage import AIMED, FIRST, RANDOM, Log
 from tests.robustness.faults import kill, restart
@@ -81,11 +81,11 @@ def start_damaged(cluster: LocalCluster, name: str, kind: str, seed: int, kept: 
     log = Log(data_dir, random.Random(seed))
     (AIMED | RANDOM)[kind](log)
     log.write()
-    damaged = contents(data_dir)
+    damaged = truth(data_dir)
     node = cluster.spec.nodes[cluster.names.index(name)]
     line = refusal(serve(cluster.spec.node_flags(node, data_dir)))
     assert str(data_dir / "log" / FIRST) in line
-    assert contents(data_dir) == damaged, f"{kind}: something was changed"
+    assert truth(data_dir) == damaged, f"{kind}: something was changed"
     return line.replace(f"{data_dir}/", "")
 
 
