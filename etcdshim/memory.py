@@ -35,6 +35,7 @@ from racos.mvcc.store import Store
 
 _EMPTY_DB_BYTES = 4096
 _QUOTA_BYTES = 2 * 1024**3
+_COMPACT_VERSIONS = 1000  # after each command, until a compaction is done
 
 
 class MemoryBackend:
@@ -86,6 +87,9 @@ class MemoryBackend:
             return future
         assert result is not None
         self._applied += 1
+        self._store.commit()
+        self._store.shelf.flush()
+        self._store.compact_some(_COMPACT_VERSIONS)
         future.set_result(result)
         for listener in tuple(self._listeners):
             listener(before + 1, self._store.revision)

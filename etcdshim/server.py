@@ -23,6 +23,7 @@ from etcdshim.listen import check, serve
 from etcdshim.maintenance import STORAGE_VERSION, VERSION
 from etcdshim.services import Services
 from racos import __version__
+from racos.errors import ShelfError
 from racos.mvcc.command import (
     CodedValue,
     Command,
@@ -154,7 +155,7 @@ def run(config: NodeConfig, disk: Callable[[Path], Disk] = OsDisk) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(config, disk))
-    except (ConfigError, IdentityError, LogError) as error:
+    except (ConfigError, IdentityError, LogError, ShelfError) as error:
         return _refuse(config, str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
@@ -183,6 +184,8 @@ def _die(config: NodeConfig, error: BaseException) -> None:
     """Going on could break a promise: stop at once, nothing more is acknowledged."""
     if isinstance(error, OSError):  # the log's disk: nothing else here fails for good
         reason = f"the log cannot be written: {error.strerror or error}"
+    elif isinstance(error, ShelfError):
+        reason = str(error)
     else:
         reason = f"{type(error).__name__}: {error}"
         log.critical("server.fatal %s", reason, exc_info=error)

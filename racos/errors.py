@@ -31,3 +31,7 @@ class TooManyRequests(Exception):
 
 class Corrupt(Exception):
     """Stored bytes failed verification and no good copy could be had; they are never served."""
+
+
+class ShelfError(Exception):
+    """The index of this replica cannot be used; one line says which file and why."""

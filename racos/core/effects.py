@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from racos.core.messages import Message, Payload, Record
@@ -27,3 +28,4 @@ class Effects(NamedTuple):
     rebuilds: list[tuple[int, int]]  # (position, fragments): rebuild these and call `rebuilt`
     serves: list[tuple[int, int]]  # (peer, position): send it a Chunk from there
     reads: list[int]  # tickets whose read may be done now
+    late: Sequence[tuple[int, Payload, int]] = ()  # (position, batch, fragments), already passed

@@ -13,6 +13,7 @@ from racos.core.messages import (
     Record,
     ReserveRecord,
     StateRecord,
+    VoteRecord,
 )
 
 
@@ -29,16 +30,22 @@ class SaidInSlot:
 
 
 class Recovered:
-    """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`."""
+    """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`.
 
-    __slots__ = ("frontier", "highest_one", "ones", "reserved", "slots", "total")
+    A replay may begin behind an index that has applied everything below some frontier; what it has
+    forgotten lies below the floor.
+    """
 
-    def __init__(self, total: int) -> None:
+    __slots__ = ("floor", "frontier", "highest_one", "ones", "reserved", "slots", "total")
+
+    def __init__(self, total: int, frontier: int = 0) -> None:
         self.total = total
-        self.frontier = 0
+        self.floor = frontier
+        self.frontier = frontier
         self.ones: set[int] = set()
         self.reserved = -1
-        self.highest_one = -1
+        # Of what the index has applied: at least as high as any one there.
+        self.highest_one = frontier - 1
         self.slots: dict[int, SaidInSlot] = {}
 
     def add(self, record: Record) -> list[int]:
@@ -51,14 +58,19 @@ class Recovered:
             return self._add_applied(record)
         else:
             for round_ in range(record.first, record.last + 1):
-                said = self._slot(round_ * self.total + record.lane)
-                if isinstance(record, StateRecord):
-                    said.states[record.phase] = record.value
-                    if record.value:
-                        self._note_one(round_ * self.total + record.lane)
-                else:
-                    said.votes[record.phase] = record.value
+                self._add_promise(record, round_ * self.total + record.lane)
         return []
+
+    def _add_promise(self, record: StateRecord | VoteRecord, position: int) -> None:
+        if position < self.frontier:
+            return  # decided: this replica says nothing about it any more
+        said = self._slot(position)
+        if isinstance(record, VoteRecord):
+            said.votes[record.phase] = record.value
+            return
+        said.states[record.phase] = record.value
+        if record.value:
+            self._note_one(position)
 
     def _slot(self, position: int) -> SaidInSlot:
         return self.slots.setdefault(position, SaidInSlot())

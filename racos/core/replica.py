@@ -38,7 +38,7 @@ from racos.core.reads import Barrier
 from racos.core.recovery import Recovered
 from racos.core.repeat import Repeater
 from racos.core.slot import Slot
-from racos.core.window import Window
+from racos.core.window import FORGOTTEN, Window
 
 PHASES_AHEAD_MAX = 1000  # a message further ahead in phases than this is not believed
 AHEAD_SHARE = 4  # that part of the window is settled in advance for a suspected lane
@@ -86,6 +86,7 @@ class Replica:
         self._applied: list[tuple[int, Payload]] = []
         self._rejected: list[tuple[int, Payload]] = []
         self._serves: list[tuple[int, int]] = []
+        self._late: list[tuple[int, Payload, int]] = []
         self._early: dict[int, tuple[int, Pay]] = {}
         self._applied_from = past.frontier
         self._reservations: list[tuple[int, int]] = []  # (token, upto)
@@ -101,8 +102,7 @@ class Replica:
 
     def _resume(self, past: Recovered) -> None:
         """Stand where the log says this replica stood."""
-        self.window.ones = past.ones
-        self.window.highest_one = past.highest_one
+        self.window.recall(past.ones, past.highest_one, past.floor)
         for position, said in sorted(past.slots.items()):
             slot = self.window.open(position, self.now)
             slot.payload = said.payload
@@ -272,8 +272,9 @@ class Replica:
             self.agreement.rebuilds,
             self._serves,
             self.barrier.take_ready(self.window.frontier),
+            self._late,
         )
-        self._applied, self._rejected, self._serves = [], [], []
+        self._applied, self._rejected, self._serves, self._late = [], [], [], []
         self.agreement.rebuilds = []
         return effects
 
@@ -403,7 +404,7 @@ class Replica:
             value = window.value_at(position)
             if value is None:
                 slots.append(window.open(position, self.now))
-            elif sender != self.me:
+            elif value != FORGOTTEN and sender != self.me:
                 self.outbox.send(sender, Decide(message.lane, round_, round_, value))
         return slots
 
@@ -413,6 +414,8 @@ class Replica:
         window.link(pay.lane, pay.previous, pay.round - 1)
         position = window.position(pay.round, pay.lane)
         if position < window.frontier:
+            if pay.held and pay.payload.coded:
+                self._late.append((position, pay.payload, pay.held))
             return
         if not window.within(pay.round):
             if len(self._early) < self.quorum.total * self.settings.rounds_max:

@@ -4,20 +4,35 @@ it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Final
+
 from racos.core.lanes import Lane
 from racos.core.slot import Slot
 
 LINKS_REACH = 8  # windows above the lowest open round
+FORGOTTEN: Final = -1  # decided, but this replica does not remember as what
 
 
 class Window:
     """Slots by position, the lanes' links, and where the applied prefix ends.
 
     Invariant: every position below `frontier` is decided and handed out for applying, in order;
-    `ones` are those of them that carried a batch.
+    `ones` are those of them, from the floor on, that carried a batch. What lies below the floor is
+    forgotten: nobody is told a decision there, and who asks takes the whole state.
     """
 
-    __slots__ = ("frontier", "highest_one", "lanes", "ones", "rounds_max", "slots", "total")
+    __slots__ = (
+        "floor",
+        "frontier",
+        "highest_one",
+        "lanes",
+        "ones",
+        "rounds_max",
+        "slots",
+        "total",
+    )
 
     def __init__(self, total: int, rounds_max: int, frontier: int = 0) -> None:
         self.total = total
@@ -25,7 +40,8 @@ class Window:
         self.frontier = frontier
         self.slots: dict[int, Slot] = {}
         self.lanes = [Lane(index) for index in range(total)]
-        self.ones: set[int] = set()
+        self.floor = 0
+        self.ones: dict[int, None] = {}  # in ascending order
         self.highest_one = -1  # highest position said or known to be 1: the read barrier's answer
 
     @property
@@ -50,7 +66,9 @@ class Window:
         return slot
 
     def value_at(self, position: int) -> int | None:
-        """What is decided there, None if nothing is known to be."""
+        """What is decided there, None if nothing is known to be; FORGOTTEN below the floor."""
+        if position < self.floor:
+            return FORGOTTEN
         if position < self.frontier:
             return 1 if position in self.ones else 0
         slot = self.slots.get(position)
@@ -78,6 +96,18 @@ class Window:
             if slot is not None and slot.decided is None:
                 slot.decided = 0
 
+    def forget_below(self, position: int) -> None:
+        """Raise the floor, at most to the frontier; it never sinks."""
+        self.floor = max(self.floor, min(position, self.frontier))
+        for old in list(takewhile(self.floor.__gt__, self.ones)):
+            del self.ones[old]
+
+    def recall(self, ones: Iterable[int], highest_one: int, floor: int) -> None:
+        """What was known before a restart of the slots below the frontier."""
+        self.ones = dict.fromkeys(sorted(ones))
+        self.highest_one = highest_one
+        self.floor = floor
+
     def note_one(self, position: int) -> None:
         self.highest_one = max(self.highest_one, position)
 
@@ -86,7 +116,7 @@ class Window:
         position = self.frontier
         self.slots.pop(position, None)
         if value:
-            self.ones.add(position)
+            self.ones[position] = None
             self.note_one(position)
         self.frontier = position + 1
         round_, lane = divmod(self.frontier, self.total)

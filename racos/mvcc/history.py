@@ -1,79 +1,185 @@
-"""The changes of every revision that a watcher may still ask for."""
+"""The changes of every revision that a watcher may still ask for.
+
+The newest ones are in memory as they were made, because that is what watchers follow; all are on
+the shelf, as the names of the keys each revision changed. Their versions are the key index's.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import TypeAlias
 
 from racos.mvcc.command import Event, KeyValue
+from racos.mvcc.encoding import (
+    CHANGES,
+    after,
+    changes_key,
+    decode_changes,
+    encode_changes,
+    revision_of_changes,
+)
 from racos.mvcc.errors import Compacted
+from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.records import RECORD_OVERHEAD_BYTES
+from racos.mvcc.shelf import Shelf
 
-# What one revision did, in the cheapest form that says it: most revisions create or change one key,
-# and a store holds one entry for each. A bare KeyValue is a creation without a previous version.
+# What one revision did, in the cheapest form that says it: most revisions create or change one key.
+# A bare KeyValue is a creation without a previous version.
 Entry: TypeAlias = KeyValue | Event | tuple[Event, ...]
 
-_FIRST_WRITE = 2  # revision 1 is the empty store
+FIRST_WRITE = 2  # revision 1 is the empty store
+RECENT_BYTES = 16 << 20
+_CHUNK_REVISIONS_MAX = 1024  # in one entry on the shelf
 
 
 class History:
-    """Entries of consecutive revisions, newest last, each with its previous versions.
+    """Entries of consecutive revisions; `newest` is the last one."""
 
-    Previous values live in the entry itself, so an event never loses its prev_kv to a later lookup.
-    """
+    __slots__ = (
+        "_bytes",
+        "_bytes_max",
+        "_chunk",
+        "_first_recent",
+        "_index",
+        "_recent",
+        "_saved",
+        "_shelf",
+    )
 
-    __slots__ = ("_entries", "_first")
-
-    def __init__(self) -> None:
-        self._first = _FIRST_WRITE  # revision of _entries[0]
-        self._entries: list[Entry | None] = []  # None: given up by a compaction under way
+    def __init__(
+        self, shelf: Shelf, index: KeyIndex, newest: int, recent_bytes: int = RECENT_BYTES
+    ) -> None:
+        self._shelf = shelf
+        self._index = index
+        self._first_recent = newest + 1  # revision of _recent[0]
+        self._recent: list[Entry] = []
+        self._saved = newest  # the shelf has everything up to this revision
+        self._bytes = 0  # that the recent entries are reckoned to take
+        self._bytes_max = recent_bytes
+        # The part of the shelf that was read last: its first revision, and the changes from there.
+        self._chunk: tuple[int, list[list[tuple[bool, bytes]]]] = (0, [])
 
     @property
-    def first(self) -> int:
-        """The oldest revision kept."""
-        return self._first
+    def newest(self) -> int:
+        return self._first_recent + len(self._recent) - 1
 
     def append(self, entry: Entry) -> None:
         """Record the next revision."""
-        self._entries.append(entry)
+        self._recent.append(entry)
+        self._bytes += _size(entry)
 
-    def events(self, revision: int) -> Sequence[Event]:
-        """The changes of one revision, in order; none for revisions before the first write."""
-        if revision < _FIRST_WRITE:
+    def save(self) -> None:
+        """Write what was appended since the last time to the shelf, and bound the memory."""
+        newest = self.newest
+        while self._saved < newest:
+            start = self._saved + 1
+            first = start - self._first_recent
+            entries = self._recent[first : first + _CHUNK_REVISIONS_MAX]
+            named = [
+                [(event.is_delete, event.kv.key) for event in _events(entry)] for entry in entries
+            ]
+            self._shelf.put(changes_key(start), encode_changes(named))
+            self._saved += len(entries)
+        if self._bytes > self._bytes_max:
+            self._shorten()
+
+    def events(self, revision: int, compact_revision: int) -> Sequence[Event]:
+        """The changes of one revision, in order; none for revisions before the first write.
+
+        At `compact_revision` they have no previous versions, which are older than the compaction.
+        """
+        if revision < FIRST_WRITE:
             return ()
-        entry = self._entries[revision - self._first] if revision >= self._first else None
-        if entry is None:
+        if revision < compact_revision:
             raise Compacted(f"revision {revision} has been compacted")
-        if isinstance(entry, KeyValue):
-            return (Event(False, entry, None),)
-        if isinstance(entry, Event):
-            return (entry,)
-        return entry
+        if revision >= self._first_recent:
+            events = _events(self._recent[revision - self._first_recent])
+        else:
+            events = self._read(revision)
+        if revision == compact_revision:
+            return tuple(Event(event.is_delete, event.kv, None) for event in events)
+        return events
 
     def changed_since(self, revision: int, changes_max: int) -> set[bytes] | None:
         """Keys changed above `revision`, or None where that takes a look at too many changes."""
-        newest = self._first + len(self._entries) - 1
+        newest = self.newest
         if newest - revision > changes_max:
             return None
         changed: set[bytes] = set()
         for later in range(revision + 1, newest + 1):
-            changed.update([event.kv.key for event in self.events(later)])
+            if later >= self._first_recent:
+                entry = self._recent[later - self._first_recent]
+                changed.update([event.kv.key for event in _events(entry)])
+            else:
+                changed.update([key for _, key in self._names(later)])
             if len(changed) > changes_max:
                 return None
         return changed
 
-    def give_up(self, revision: int) -> None:
-        """Free one entry's memory; `trim` takes the empty places away."""
-        self._entries[revision - self._first] = None
+    def _read(self, revision: int) -> Sequence[Event]:
+        """The events of a revision that is not in memory any more."""
+        names = self._names(revision)
+        count = Counter(key for _, key in names)
+        pairs = {
+            key: iter(self._index.changes(key, revision, number)) for key, number in count.items()
+        }
+        events = []
+        for is_delete, key in names:
+            kv, before = next(pairs[key])
+            events.append(Event(is_delete, kv, before))
+        return events
 
-    def trim(self, revision: int) -> None:
-        """Forget everything below `revision`, and the previous versions of `revision` itself.
+    def _names(self, revision: int) -> list[tuple[bool, bytes]]:
+        """The keys that a revision on the shelf changed, in order."""
+        first, chunk = self._chunk
+        if not first <= revision < first + len(chunk):
+            found = self._shelf.scan(CHANGES, changes_key(revision + 1), reverse=True)
+            entry, data = next(found)
+            first, chunk = revision_of_changes(entry), decode_changes(data)
+            self._chunk = (first, chunk)
+        return chunk[revision - first]
 
-        Those are older than the compaction, and whoever keeps the bytes of coded values may drop
-        them.
-        """
-        if revision < self._first:
-            return
-        del self._entries[: revision - self._first]
-        self._first = revision
-        kept = tuple(Event(event.is_delete, event.kv, None) for event in self.events(revision))
-        self._entries[0] = kept[0] if len(kept) == 1 else kept
+    def _shorten(self) -> None:
+        """Forget the older half of what the shelf has as well."""
+        gone = min(len(self._recent) // 2 + 1, self._saved + 1 - self._first_recent)
+        self._bytes -= sum(map(_size, self._recent[:gone]))
+        del self._recent[:gone]
+        self._first_recent += gone
+
+
+def drop_changes(shelf: Shelf, below: int, entries_max: int) -> bool:
+    """Delete names of changes below this revision, as far as whole entries go; whether it is done.
+
+    An entry goes when the one behind it begins at or below the revision: so it stands for nothing
+    that may still be asked.
+    """
+    before: bytes | None = None
+    found = shelf.keys(CHANGES, after(CHANGES))
+    for entry in islice(found, entries_max + 1):
+        if revision_of_changes(entry) > below:
+            return True
+        if before is not None:
+            shelf.delete(before)
+        before = entry
+    return next(found, None) is None
+
+
+def _events(entry: Entry) -> Sequence[Event]:
+    if isinstance(entry, KeyValue):
+        return (Event(False, entry, None),)
+    if isinstance(entry, Event):
+        return (entry,)
+    return entry
+
+
+def _size(entry: Entry) -> int:
+    """Bytes of memory, about."""
+    size = 0
+    for event in _events(entry):
+        for kv in (event.kv, event.prev_kv):
+            if kv is not None:
+                value = kv.value
+                size += RECORD_OVERHEAD_BYTES + (len(value) if isinstance(value, bytes) else 500)
+    return size

@@ -1,166 +1,207 @@
 """Which version of which key is visible at which revision.
 
-Three places, each paid for only by the keys that need it: `live` maps a key to its present version;
-`past` keeps superseded versions and tombstones, and has no entry for a key with a single version;
-two sorted lists keep the order of live keys (so a range counts itself in O(log n)) and of dead keys
-(no live version, but history that compaction has not dropped).
+Present versions (`records`) and superseded ones (the shelf's `v` entries) are apart, because most
+keys have one version. A tombstone is a superseded version with `version == 0`: a dead key is one
+with `v` entries, of which a tombstone is the last, and no record.
 
-A tombstone is a version with `version == 0`. Invariant: a key is in exactly one of the two lists,
-or in none; a dead key's past is never empty and ends with a tombstone.
+Entries that no read at or above the compaction revision can see may still be there, since
+compaction takes its time (`compaction`); what is returned here never depends on that.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from itertools import groupby
 from operator import itemgetter
 
-from sortedcontainers import SortedList  # type: ignore[import-untyped]
+from racos.mvcc.command import CodedValue, Event, KeyValue
+from racos.mvcc.encoding import (
+    FINAL_NUMBER,
+    LIVE,
+    PAST,
+    after,
+    decode_record,
+    encode_record,
+    past_bound,
+    past_entries,
+    past_key,
+    past_of,
+)
+from racos.mvcc.order import FROM_KEY, Order
+from racos.mvcc.records import CACHE_BYTES, Records
+from racos.mvcc.shelf import Shelf
 
-from racos.mvcc.command import Event, KeyValue
+_FEW = 8  # records that are fetched one by one rather than by a scan
 
-FROM_KEY = b"\x00"  # the range_end that means "no upper bound"
-
-_mod_revision = itemgetter(KeyValue._fields.index("mod_revision"))
+Referred = Callable[[CodedValue, int], None]
 
 
 class KeyIndex:
     """All versions of all keys that are still readable. Writes must come in revision order."""
 
-    __slots__ = ("_dead", "_keys", "live", "past")
+    __slots__ = ("_changing", "_number", "_records", "_shelf", "get", "order", "peek", "referred")
 
-    def __init__(self) -> None:
-        self.live: dict[bytes, KeyValue] = {}  # read by everyone, written only here
-        self.past: dict[bytes, list[KeyValue]] = {}  # oldest first, the present version excluded
-        self._keys = SortedList()
-        self._dead = SortedList()
+    def __init__(self, shelf: Shelf, referred: Referred, cache_bytes: int = CACHE_BYTES) -> None:
+        self._shelf = shelf
+        self._records = Records(shelf, cache_bytes)
+        self.order = Order(shelf)
+        # The key's present version, None if it is not live; `peek` is for those who pass by once.
+        self.get = self._records.get
+        self.peek = self._records.peek
+        self.referred = referred  # told of every version with a coded value that comes or goes
+        self._changing = 0  # the revision that changed something last
+        self._number = 0  # of its last change
 
     def put(self, kv: KeyValue, previous: KeyValue | None) -> None:
         """Make `kv` its key's present version; `previous` is the one before, None if not live."""
-        key = kv.key
-        self.live[key] = kv
+        self._count(kv.mod_revision)
+        if isinstance(kv.value, CodedValue):
+            self.referred(kv.value, 1)
         if previous is None:
-            self._keys.add(key)
-            if key in self.past:
-                self._dead.remove(key)
-            return
-        past = self.past.get(key)
-        if past is None:
-            self.past[key] = [previous]
+            self._records.put(kv)
+            self.order.add(kv.key)
         else:
-            past.append(previous)
+            self._supersede(previous)
+            self._records.put(kv)
 
     def delete(self, key: bytes, range_end: bytes, revision: int) -> list[Event]:
         """Kill every live key of the range at `revision`; returns the events, in key order."""
-        events = [
-            Event(True, KeyValue(kv.key, 0, revision, 0, b"", 0), kv)
-            for kv in self.select(key, range_end)
-        ]
-        for event in events:
-            name = event.kv.key
-            versions = (self.live.pop(name), event.kv)
-            past = self.past.get(name)
-            if past is None:
-                self.past[name] = [*versions]
-            else:
-                past += versions
-        if len(events) == 1:  # cheaper than the slices, and what most deletes are
-            self._keys.remove(events[0].kv.key)
-            self._dead.add(events[0].kv.key)
-        elif events:
-            start, stop = self.span(key, range_end)
-            del self._keys[start:stop]
-            self._dead.update([event.kv.key for event in events])
+        if not range_end:
+            kv = self.get(key)
+            if kv is None:
+                return []
+            self.order.remove(kv.key)
+            return [self._kill(kv, revision)]
+        start, stop = self.order.span(key, range_end)
+        events = [self._kill(kv, revision) for kv in self.slice(start, stop)]
+        self.order.remove_span(start, stop)
         return events
 
     def at(self, key: bytes, revision: int) -> KeyValue | None:
         """The version visible at `revision` (not compacted); None if the key did not exist then."""
-        kv = self.live.get(key)
+        kv = self.get(key)
         if kv is not None and kv.mod_revision <= revision:
             return kv
-        past = self.past.get(key)
-        if past is None:
-            return None
-        place = bisect_right(past, revision, key=_mod_revision)
-        if place == 0 or past[place - 1].version == 0:
-            return None
-        return past[place - 1]
+        found = self._shelf.scan(past_of(key), past_key(key, revision + 1, 0), reverse=True)
+        for _, data in found:
+            past = decode_record(key, data)
+            return past if past.version else None
+        return None
 
-    def span(self, key: bytes, range_end: bytes) -> tuple[int, int]:
-        """Positions [start, stop) among the live keys of a range with an end; O(log n).
-
-        An end below the key makes an empty range: start == stop.
-        """
-        start: int = self._keys.bisect_left(key)
-        if range_end == FROM_KEY:
-            return start, len(self._keys)
-        return start, max(start, self._keys.bisect_left(range_end))
-
-    def names(self, start: int, stop: int, backwards: bool) -> Iterator[bytes]:
-        """Live keys at positions [start, stop), in order or from the end."""
-        names: Iterator[bytes] = self._keys.islice(start, stop, backwards)
-        return names
+    def changes(
+        self, key: bytes, revision: int, count: int
+    ) -> list[tuple[KeyValue, KeyValue | None]]:
+        """The `count` changes of the key at `revision`: each version, and the live one before."""
+        present = self.get(key)
+        found: list[KeyValue] = []
+        if present is not None and present.mod_revision == revision:
+            found.append(present)
+        if not (found and count == 1 and found[0].version == 1):  # else nothing was before
+            stop = past_key(key, revision + 1, 0)
+            for _, data in self._shelf.scan(past_of(key), stop, reverse=True):
+                found.append(decode_record(key, data))
+                if found[-1].mod_revision < revision:
+                    break
+        found.reverse()
+        if found and found[0].mod_revision == revision:
+            found.insert(0, KeyValue(key, 0, 0, 0, b"", 0))  # nothing before
+        pairs = zip(found[1:], found, strict=False)
+        return [(kv, before if before.version else None) for kv, before in pairs]
 
     def slice(self, start: int, stop: int) -> list[KeyValue]:
         """Present versions of the live keys at positions [start, stop)."""
-        live = self.live
-        return [live[key] for key in self._keys.islice(start, stop)]
+        return self.fetch(list(self.order.names(start, stop)))
+
+    def fetch(self, names: Sequence[bytes]) -> list[KeyValue]:
+        """Present versions of live keys, named in order, with few other live keys between them."""
+        if len(names) <= _FEW:
+            return [self._live(name) for name in names]
+        cached = self._records.cached
+        kvs = [cached(name) for name in names]
+        missing = [index for index, kv in enumerate(kvs) if kv is None]
+        if len(missing) <= _FEW:
+            return [kv or self._live(name) for name, kv in zip(names, kvs, strict=True)]
+        first, last = names[missing[0]], names[missing[-1]]
+        found = dict(self._shelf.scan(LIVE + first, LIVE + last + b"\x00"))
+        return [
+            kv or decode_record(name, found[LIVE + name])
+            for name, kv in zip(names, kvs, strict=True)
+        ]
 
     def select(self, key: bytes, range_end: bytes) -> list[KeyValue]:
         """Present versions of all live keys of the range, in key order."""
         if not range_end:
-            kv = self.live.get(key)
+            kv = self.get(key)
             return [] if kv is None else [kv]
-        return self.slice(*self.span(key, range_end))
+        return self.slice(*self.order.span(key, range_end))
 
     def scan(self, key: bytes, range_end: bytes, revision: int) -> list[KeyValue]:
-        """The range as it was at an old `revision`, in key order; O(keys in range)."""
+        """The range as it was at an old `revision`, in key order; O(versions in range)."""
         if not range_end:
             kv = self.at(key, revision)
             return [] if kv is None else [kv]
         if range_end != FROM_KEY and range_end <= key:
             return []
-        upper = None if range_end == FROM_KEY else range_end
-        bounds = (key, upper, (True, False))
-        names = list(self._keys.irange(*bounds))
-        dead = list(self._dead.irange(*bounds))
-        if dead:
-            names += dead
-            names.sort()  # two sorted runs: the sort is a linear merge
-        return [kv for kv in (self.at(name, revision) for name in names) if kv is not None]
+        live_end, past_end = after(LIVE), after(PAST)
+        if range_end != FROM_KEY:
+            live_end, past_end = LIVE + range_end, past_bound(range_end)
+        then: dict[bytes, KeyValue] = {}
+        for _, versions in past_entries(self._shelf.scan(past_bound(key), past_end)):
+            for kv in versions:
+                if kv.mod_revision <= revision:
+                    then[kv.key] = kv
+        for entry, data in self._shelf.scan(LIVE + key, live_end):
+            kv = decode_record(entry[1:], data)
+            if kv.mod_revision <= revision:
+                then[kv.key] = kv
+        return [then[name] for name in sorted(then) if then[name].version]
 
-    def compact_key(self, key: bytes, revision: int) -> None:
-        """Drop the key's versions that no read at or above `revision` can see.
+    def versions(self, compact_revision: int) -> Iterator[KeyValue]:
+        """Every version that is readable at or above `compact_revision`: keys in order, each key's
+        versions oldest first, tombstones among them."""
+        live = self._shelf.scan(LIVE, after(LIVE))
+        past = past_entries(self._shelf.scan(PAST, after(PAST)))
+        present = ((entry[1:], [decode_record(entry[1:], data)]) for entry, data in live)
+        merged = merge(past, present, key=itemgetter(0))  # of a key, the past comes first
+        for _, groups in groupby(merged, key=itemgetter(0)):
+            versions = [kv for _, group in groups for kv in group]
+            yield from _readable(versions, compact_revision)
 
-        The newest version at or below `revision` stays, unless it is a tombstone older than
-        `revision`.
-        """
-        past = self.past.get(key)
-        if past is None:
-            return
-        kv = self.live.get(key)
-        if kv is not None and kv.mod_revision <= revision:
-            del self.past[key]
-            return
-        newest = bisect_right(past, revision, key=_mod_revision) - 1
-        if newest < 0:
-            return
-        survivor = past[newest]
-        first = newest
-        if survivor.version == 0 and survivor.mod_revision < revision:
-            first = newest + 1
-        del past[:first]
-        if not past:
-            del self.past[key]
-            if kv is None:
-                self._dead.remove(key)
+    def _count(self, revision: int) -> None:
+        """Number the changes of a revision."""
+        if revision == self._changing:
+            self._number += 1
+        else:
+            self._changing, self._number = revision, 0
 
-    def versions(self) -> Iterator[KeyValue]:
-        """Every readable version: keys in order, each key's versions oldest first."""
-        names = [*self._keys, *self._dead]
-        names.sort()
-        for name in names:
-            yield from self.past.get(name, ())
-            kv = self.live.get(name)
-            if kv is not None:
-                yield kv
+    def _supersede(self, kv: KeyValue) -> None:
+        """A present version becomes a past one, by the change that was just counted."""
+        number = FINAL_NUMBER if kv.mod_revision < self._changing else 2 * self._number
+        self._shelf.put(past_key(kv.key, kv.mod_revision, number), encode_record(kv))
+
+    def _kill(self, kv: KeyValue, revision: int) -> Event:
+        self._count(revision)
+        self._supersede(kv)
+        self._records.remove(kv.key)
+        tombstone = KeyValue(kv.key, 0, revision, 0, b"", 0)
+        entry = past_key(kv.key, revision, 2 * self._number + 1)
+        self._shelf.put(entry, encode_record(tombstone))
+        return Event(True, tombstone, kv)
+
+    def _live(self, name: bytes) -> KeyValue:
+        kv = self.get(name)
+        assert kv is not None, "the order names live keys only"
+        return kv
+
+
+def _readable(versions: list[KeyValue], compact_revision: int) -> list[KeyValue]:
+    """Without what compaction drops: the newest version at or below the compaction revision stays,
+    unless it is a tombstone older than that."""
+    first = 0
+    for index, kv in enumerate(versions):
+        if kv.mod_revision <= compact_revision:
+            first = index
+    if versions[first].version == 0 and versions[first].mod_revision < compact_revision:
+        first += 1
+    return versions[first:]

@@ -14,6 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from racos.mvcc.encoding import (
+    ATTACHED,
+    LEASES,
+    LeaseRecord,
+    after,
+    attached_key,
+    decode_lease,
+    encode_lease,
+    key_of_attached,
+    lease_id,
+    lease_key,
+)
+from racos.mvcc.shelf import Shelf
+
 
 class LeaseInfo(NamedTuple):
     """A lease as one replica that times it sees it."""
@@ -26,10 +40,11 @@ class LeaseInfo(NamedTuple):
 class Lease:
     """One lease that exists."""
 
-    __slots__ = ("id", "keys", "renewal", "ttl")
+    __slots__ = ("id", "keys", "number", "renewal", "ttl")
 
-    def __init__(self, id_: int, ttl: int, renewal: int) -> None:
+    def __init__(self, id_: int, ttl: int, renewal: int, number: int) -> None:
         self.id = id_
+        self.number = number  # of its grant, among all grants there were
         self.ttl = ttl  # seconds, as granted
         self.renewal = renewal  # number of its last renewal, or of its grant
         self.keys: set[bytes] = set()  # live keys attached; sort before the order matters
@@ -42,15 +57,17 @@ class Lease:
 class LeaseTable:
     """The leases of one replica; changed only by decided commands, through the store.
 
-    `listener` is told the id of every lease that was granted, renewed or removed.
+    All in memory; what changes is written to the shelf as well. `listener` is told the id of every
+    lease that was granted, renewed or removed.
     """
 
-    __slots__ = ("_leases", "granted", "listener", "renewals")
+    __slots__ = ("_leases", "_shelf", "granted", "listener", "renewals")
 
-    def __init__(self) -> None:
-        self._leases: dict[int, Lease] = {}
-        self.granted = 0  # leases ever
-        self.renewals = 0  # grants and renewals applied so far, of all leases there ever were
+    def __init__(self, shelf: Shelf, granted: int = 0, renewals: int = 0) -> None:
+        self._shelf = shelf
+        self._leases = _load(shelf)
+        self.granted = granted  # leases ever
+        self.renewals = renewals  # grants and renewals applied, of all leases there ever were
         self.listener: Callable[[int], None] | None = None
 
     def __contains__(self, id_: object) -> bool:
@@ -71,7 +88,8 @@ class LeaseTable:
         assert id_ not in self._leases
         self.granted += 1
         self.renewals += 1
-        self._leases[id_] = Lease(id_, ttl, self.renewals)
+        self._leases[id_] = lease = Lease(id_, ttl, self.renewals, self.granted)
+        self._write(lease)
         self._tell(id_)
 
     def renew(self, id_: int) -> int:
@@ -81,6 +99,7 @@ class LeaseTable:
             return 0
         self.renewals += 1
         lease.renewal = self.renewals
+        self._write(lease)
         self._tell(id_)
         return lease.ttl
 
@@ -88,6 +107,7 @@ class LeaseTable:
         """Forget a lease, whose keys are gone already."""
         lease = self._leases.pop(id_)
         assert not lease.keys, "the keys of a lease go before it"
+        self._shelf.delete(lease_key(id_))
         self._tell(id_)
 
     def move(self, key: bytes, old: int, new: int) -> None:
@@ -96,9 +116,26 @@ class LeaseTable:
             return
         if old:
             self._leases[old].keys.discard(key)
+            self._shelf.delete(attached_key(old, key))
         if new:
             self._leases[new].keys.add(key)
+            self._shelf.put(attached_key(new, key), b"")
+
+    def _write(self, lease: Lease) -> None:
+        record = LeaseRecord(lease.ttl, lease.renewal, lease.number)
+        self._shelf.put(lease_key(lease.id), encode_lease(record))
 
     def _tell(self, id_: int) -> None:
         if self.listener is not None:
             self.listener(id_)
+
+
+def _load(shelf: Shelf) -> dict[int, Lease]:
+    found = []
+    for entry, data in shelf.scan(LEASES, after(LEASES)):
+        ttl, renewal, number = decode_lease(data)
+        found.append(Lease(lease_id(entry), ttl, renewal, number))
+    leases = {lease.id: lease for lease in sorted(found, key=lambda lease: lease.number)}
+    for entry in shelf.keys(ATTACHED, after(ATTACHED)):
+        leases[lease_id(entry)].keys.add(key_of_attached(entry))
+    return leases

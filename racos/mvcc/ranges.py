@@ -38,7 +38,7 @@ def evaluate(
     if at:
         count, kvs = _fetch_past(index, request, at, history)
     else:
-        first, last = index.span(request.key, request.range_end)
+        first, last = index.order.span(request.key, request.range_end)
         count = last - first
         start, stop = _fetch_window(request, first, last)
         kvs = index.slice(start, stop)
@@ -61,7 +61,7 @@ def finish(result: RangeResult, kvs: Sequence[KeyValue]) -> RangeResult:
 
 def _evaluate_key(index: KeyIndex, request: Range, current: int, at: int) -> RangeResult:
     """The hot path: one key needs no order and no limit."""
-    kv = index.at(request.key, at) if at else index.live.get(request.key)
+    kv = index.at(request.key, at) if at else index.get(request.key)
     if kv is None:
         return RangeResult(current, (), 0, False)
     if request.count_only or not _passes(request, kv):
@@ -77,7 +77,7 @@ def _fetch_past(
     """Count at an old revision, and the versions fetched: by undoing changes if they are fewer than
     the keys to scan."""
     if history is not None:
-        first, last = index.span(request.key, request.range_end)
+        first, last = index.order.span(request.key, request.range_end)
         changed = history.changed_since(at, last - first)
         if changed is not None:
             past = RewoundRange(index, request.key, request.range_end, at, changed)

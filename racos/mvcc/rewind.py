@@ -12,7 +12,8 @@ from heapq import merge
 from itertools import islice
 
 from racos.mvcc.command import KeyValue
-from racos.mvcc.keyindex import FROM_KEY, KeyIndex
+from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.order import FROM_KEY
 
 
 class RewoundRange:
@@ -36,12 +37,12 @@ class RewoundRange:
             touched = [name for name in touched if name < range_end]
         touched.sort()
         self._index = index
-        self._span = index.span(key, range_end)
+        self._span = index.order.span(key, range_end)
         self._then = {name: index.at(name, revision) for name in touched}
         self._gone = [  # visible then, dead now; in key order
-            name for name, kv in self._then.items() if kv is not None and name not in index.live
+            name for name, kv in self._then.items() if kv is not None and index.get(name) is None
         ]
-        born = sum(kv is None and name in index.live for name, kv in self._then.items())
+        born = sum(kv is None and index.get(name) is not None for name, kv in self._then.items())
         self.count = self._span[1] - self._span[0] - born + len(self._gone)
 
     def slice(self, start: int, stop: int) -> list[KeyValue]:
@@ -49,15 +50,15 @@ class RewoundRange:
         assert start == 0 or stop == self.count
         backwards = start > 0
         gone = reversed(self._gone) if backwards else iter(self._gone)
-        names = merge(self._index.names(*self._span, backwards), gone, reverse=backwards)
-        kvs = list(islice(self._visible(names), stop - start))
+        names = merge(self._index.order.names(*self._span, backwards), gone, reverse=backwards)
+        wanted = list(islice(self._visible(names), stop - start))
         if backwards:
-            kvs.reverse()
-        return kvs
+            wanted.reverse()
+        then = self._then
+        present = iter(self._index.fetch([name for name in wanted if name not in then]))
+        kvs = (then[name] if name in then else next(present) for name in wanted)
+        return [kv for kv in kvs if kv is not None]
 
-    def _visible(self, names: Iterable[bytes]) -> Iterator[KeyValue]:
-        live, then = self._index.live, self._then
-        for name in names:
-            kv = then[name] if name in then else live[name]
-            if kv is not None:
-                yield kv
+    def _visible(self, names: Iterable[bytes]) -> Iterator[bytes]:
+        then = self._then
+        return (name for name in names if name not in then or then[name] is not None)

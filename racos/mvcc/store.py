@@ -37,11 +37,14 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.compaction import Compactor
 from racos.mvcc.digest import StateDigest
+from racos.mvcc.encoding import COUNTERS, Counters, decode_counters, encode_counters
 from racos.mvcc.errors import Compacted, FutureRevision, LeaseExists, LeaseNotFound
-from racos.mvcc.history import Entry, History
-from racos.mvcc.keyindex import KeyIndex
+from racos.mvcc.history import FIRST_WRITE, RECENT_BYTES, Entry, History
+from racos.mvcc.keyindex import KeyIndex, Referred
 from racos.mvcc.lease import LeaseTable
 from racos.mvcc.ranges import evaluate
+from racos.mvcc.records import CACHE_BYTES
+from racos.mvcc.shelf import MemoryShelf, Shelf
 from racos.mvcc.txn import (
     TxnRun,
     check_puts,
@@ -54,20 +57,51 @@ from racos.mvcc.txn import (
 from racos.mvcc.writes import check_lease, check_previous, write_put
 
 _NOTHING_LOADED: Mapping[CodedValue, bytes] = MappingProxyType({})
-_COMPACTION_KEYS_PER_STEP = 1000
+_FRESH = Counters(revision=1, compact_revision=-1, compacted=-1, renewals=0, granted=0)
+
+
+def _nobody(_value: CodedValue, _change: int) -> None:
+    """Nobody counts references."""
 
 
 class Store:
-    """Keys, their history, leases and the revision counter of one replica."""
+    """Keys, their history, leases and the revision counter of one replica, kept on a shelf.
 
-    __slots__ = ("_history", "_index", "compact_revision", "leases", "revision")
+    Whoever applies commands calls `commit` when the shelf may keep what they did, and now and then
+    `compact_some` and `load_some`, which change nothing that can be seen. `referred(value, change)`
+    is told when one version more (1) or less (-1) has a coded value.
+    """
 
-    def __init__(self) -> None:
-        self.revision = 1  # of the newest write; 1 when there was none
-        self.compact_revision = -1  # lowest readable revision; -1 before the first compaction
-        self._index = KeyIndex()
-        self._history = History()
-        self.leases = LeaseTable()  # read by everyone, written only here
+    __slots__ = (
+        "_compactor",
+        "_history",
+        "_index",
+        "_written",
+        "compact_revision",
+        "leases",
+        "revision",
+        "shelf",
+    )
+
+    def __init__(
+        self,
+        shelf: Shelf | None = None,
+        referred: Referred = _nobody,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        recent_bytes: int = RECENT_BYTES,
+    ) -> None:
+        self.shelf = shelf = MemoryShelf() if shelf is None else shelf
+        data = shelf.get(COUNTERS)
+        self._written = counters = _FRESH if data is None else decode_counters(data)
+        self.revision = counters.revision  # of the newest write; 1 when there was none
+        # Lowest readable revision; -1 before the first compaction.
+        self.compact_revision = counters.compact_revision
+        self._index = KeyIndex(shelf, referred, cache_bytes)
+        self._history = History(shelf, self._index, self.revision, recent_bytes)
+        # Read by everyone, written only here.
+        self.leases = LeaseTable(shelf, counters.granted, counters.renewals)
+        self._compactor: Compactor | None = None
 
     def apply(
         self,
@@ -131,12 +165,42 @@ class Store:
         """
         if start < self.compact_revision:
             raise Compacted(f"revision {start} is below {self.compact_revision}")
-        return self._iterate_history(max(start, self._history.first), min(end, self.revision))
+        first = max(start, FIRST_WRITE, self.compact_revision)
+        return self._iterate_history(first, min(end, self.revision))
+
+    def commit(self, sequence: int = 0) -> None:
+        """Make all that was applied one step of the shelf, which rests on a record of the log."""
+        self._history.save()
+        leases = self.leases
+        counters = self._written._replace(
+            revision=self.revision,
+            compact_revision=self.compact_revision,
+            renewals=leases.renewals,
+            granted=leases.granted,
+        )
+        if counters != self._written:
+            self._write(counters)
+        self.shelf.commit(sequence)
+
+    def compact_some(self, versions_max: int) -> bool:
+        """Drop some of what compaction took out of sight; whether nothing is left to drop."""
+        if self._compactor is None:
+            if self._written.compacted >= self.compact_revision:
+                return True
+            self._compactor = Compactor(self.shelf, self._index, self.compact_revision)
+        if self._compactor.step(versions_max):
+            self._write(self._written._replace(compacted=self._compactor.revision))
+            self._compactor = None
+        return False
+
+    def load_some(self, keys_max: int) -> bool:
+        """Load some of the keys that were there at the start; whether all are loaded."""
+        return self._index.order.load(keys_max)
 
     def state_digest(self) -> bytes:
         """BLAKE3-256 of the whole readable state, equal exactly on equal replicas; O(state)."""
         state = StateDigest(self.revision, self.compact_revision)
-        for kv in self._index.versions():
+        for kv in self._index.versions(self.compact_revision):
             state.add(kv)
         state.add_leases(len(self.leases), self.leases.renewals)
         for lease in sorted(self.leases, key=lambda lease: lease.id):
@@ -149,8 +213,8 @@ class Store:
         if lease:
             check_lease(put, self.leases)
         if ignore_value or ignore_lease:
-            check_previous(put, index.live)
-        previous = index.live.get(key)
+            check_previous(put, index)
+        previous = index.get(key)
         kv = write_put(index, put, self.revision + 1, previous)
         if previous is None:
             if lease:
@@ -188,9 +252,6 @@ class Store:
         if request.revision > self.revision:
             raise FutureRevision(f"revision {request.revision} is above {self.revision}")
         self.compact_revision = request.revision
-        compactor = Compactor(self._index, self._history, request.revision)
-        while not compactor.step(_COMPACTION_KEYS_PER_STEP):
-            pass
         return CompactResult(self.revision) if want_result else None
 
     def _apply_lease(self, command: LeaseCommand, want_result: bool) -> LeaseResult | None:
@@ -234,6 +295,10 @@ class Store:
         self._history.append(entry)
         self.revision += 1
 
+    def _write(self, counters: Counters) -> None:
+        self._written = counters
+        self.shelf.put(COUNTERS, encode_counters(counters))
+
     def _check_readable(self, revision: int) -> None:
         if revision > self.revision:
             raise FutureRevision(f"revision {revision} is above {self.revision}")
@@ -242,7 +307,7 @@ class Store:
 
     def _iterate_history(self, start: int, end: int) -> Iterator[tuple[int, Sequence[Event]]]:
         for revision in range(start, end + 1):
-            yield revision, self._history.events(revision)
+            yield revision, self._history.events(revision, self.compact_revision)
 
 
 _LEASE_COMMANDS: dict[type, Callable[[Store, Any], LeaseResult]] = {

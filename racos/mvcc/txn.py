@@ -81,7 +81,7 @@ def check_puts(leaves: Sequence[Leaf], index: KeyIndex, leases: Container[int]) 
     """Raise KeyNotFound or LeaseNotFound for the first put that cannot be done."""
     for operation in leaves:
         if isinstance(operation, Put):
-            check_previous(operation, index.live)
+            check_previous(operation, index)
             check_lease(operation, leases)
 
 
@@ -145,7 +145,7 @@ class TxnRun:
         return self._range(operation) if self._want_result else None
 
     def _put(self, put: Put) -> PutResult:
-        previous = self._index.live.get(put.key)
+        previous = self._index.get(put.key)
         kv = write_put(self._index, put, self._before + 1, previous)
         old_lease = 0 if previous is None else previous.lease
         if old_lease or kv.lease:

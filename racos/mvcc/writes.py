@@ -31,9 +31,9 @@ def write_put(index: KeyIndex, put: Put, revision: int, previous: KeyValue | Non
     return kv
 
 
-def check_previous(put: Put, live: Container[bytes]) -> None:
+def check_previous(put: Put, index: KeyIndex) -> None:
     """Raise KeyNotFound if the put takes something over from a version that does not exist."""
-    if (put.ignore_value or put.ignore_lease) and put.key not in live:
+    if (put.ignore_value or put.ignore_lease) and index.get(put.key) is None:
         raise KeyNotFound("a put that ignores its value or lease needs the key to exist")
 
 

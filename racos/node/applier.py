@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command, Compact
@@ -19,18 +20,40 @@ Load = Callable[[Sequence[CodedValue], Callable[[dict[CodedValue, bytes] | Excep
 Step = Callable[[], None]
 
 
+class Batch(NamedTuple):
+    """A decided batch, or what is left of it."""
+
+    position: int
+    commands: Sequence[Command]
+    replies: Sequence[Reply] | None
+    start: int  # index of the first command that is not applied
+
+
 class Applier:
     """Queue of decided work. `applied(first, last)` is told of new revisions (or a compaction)."""
 
-    __slots__ = ("_applied", "_load", "_loaded", "_loading", "_queue", "_told", "commands", "store")
+    __slots__ = (
+        "_applied",
+        "_load",
+        "_loaded",
+        "_loading",
+        "_queue",
+        "_told",
+        "between_batches",
+        "commands",
+        "position",
+        "store",
+    )
 
     def __init__(self, store: Store, load: Load, applied: Callable[[int, int], None]) -> None:
         self.store = store
         self.commands = 0  # applied so far
+        self.position = 0  # all batches below it that were added are applied
+        self.between_batches = True  # no batch is half applied
         self._load = load
         self._applied = applied
         self._told = store.revision, store.compact_revision  # what `applied` has heard of
-        self._queue: deque[tuple[Sequence[Command], Sequence[Reply] | None, int] | Step] = deque()
+        self._queue: deque[Batch | Step] = deque()
         self._loaded: dict[CodedValue, bytes] = {}
         self._loading = False
 
@@ -39,9 +62,11 @@ class Applier:
         """Batches decided but not applied."""
         return len(self._queue)
 
-    def add(self, commands: Sequence[Command], replies: Sequence[Reply] | None) -> None:
+    def add(
+        self, position: int, commands: Sequence[Command], replies: Sequence[Reply] | None
+    ) -> None:
         """The next decided batch; `replies` when its callers wait here."""
-        self._queue.append((commands, replies, 0))
+        self._queue.append(Batch(position, commands, replies, 0))
 
     def after(self, step: Step) -> None:
         """Call `step` when everything added before is applied."""
@@ -51,11 +76,11 @@ class Applier:
         """Apply what can be applied now."""
         while self._queue and not self._loading:
             entry = self._queue.popleft()
-            if callable(entry):
+            if isinstance(entry, Batch):
+                self._apply(entry)
+            else:
                 self._notify()
                 entry()
-            else:
-                self._apply(*entry)
         self._notify()
 
     def _notify(self) -> None:
@@ -65,14 +90,14 @@ class Applier:
             self._told = store.revision, store.compact_revision
             self._applied(first, store.revision)
 
-    def _apply(
-        self, commands: Sequence[Command], replies: Sequence[Reply] | None, start: int
-    ) -> None:
+    def _apply(self, batch: Batch) -> None:
         store = self.store
+        position, commands, replies, start = batch
         for index in range(start, len(commands)):
             command = commands[index]
             if not self._ready(command):
-                self._queue.appendleft((commands, replies, index))
+                self._queue.appendleft(batch._replace(start=index))
+                self.between_batches = index == 0
                 return
             if isinstance(command, Compact):
                 self._notify()  # the events before it are about to lose their history
@@ -86,6 +111,8 @@ class Applier:
                 continue
             if reply is not None and result is not None and not reply.done():
                 reply.set_result(result)
+        self.position = position + 1
+        self.between_batches = True
 
     def _ready(self, command: Command) -> bool:
         """Whether the bytes that applying this command needs are here; else start loading them."""

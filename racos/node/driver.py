@@ -19,15 +19,19 @@ from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
+from racos.mvcc.shelf import MemoryShelf, Shelf
 from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.checkpoint import Checkpoint, read_applied
+from racos.node.cleaner import Space
 from racos.node.healer import Healer, Healing
+from racos.node.keeper import Keeper
 from racos.node.leases import BarrierReply, Leases, Ports
-from racos.node.library import Library
 from racos.node.rebuild import Fragments, rebuild
+from racos.node.transfer import Stage
 from racos.node.values import Values
 from racos.storage.log import Batch, Log
 
@@ -57,6 +61,7 @@ class Options(NamedTuple):
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
+    space: Space = Space()
 
 
 class Driver:
@@ -73,6 +78,8 @@ class Driver:
         *,
         options: Options | None = None,
         hello: wire.Hello | None = None,
+        shelf: Shelf | None = None,
+        stage: Stage | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
     ) -> None:
@@ -89,7 +96,20 @@ class Driver:
         self._report = report
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
-        self.library = Library(log, self.quorum.total, report)
+        shelf = MemoryShelf() if shelf is None else shelf
+        self.keeper = Keeper(
+            self.quorum.total,
+            log,
+            shelf,
+            self._send_now,
+            report,
+            stage=stage,
+            space=options.space,
+            applied=read_applied(shelf).position,
+            first_number=settings.incarnation << 16,
+        )
+        self.keeper.on_logged = self._hurry_not
+        self.library = self.keeper.library
         self.values = Values(
             self.me,
             self.quorum,
@@ -104,11 +124,12 @@ class Driver:
             codec,
             self.library,
             self.values,
-            self._append_fragments,
+            self.keeper.append,
             report,
             options.healing,
         )
-        self.applier = Applier(Store(), self._load, applied)
+        self.applier = Applier(Store(shelf, self.keeper.referred), self._load, applied)
+        self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
@@ -128,11 +149,16 @@ class Driver:
         self.values.now = clock()
         self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
-        self.applier.run()
+        self._apply()
 
     def live(self, now: float) -> int:
         """Bit set of the lanes that answer, this one among them."""
         return (self.connected | 1 << self.me) & ~self.replica.peers.suspected(now)
+
+    @property
+    def staged(self) -> Shelf | None:
+        """A newer state, taken from another replica: end this driver, and start one on it."""
+        return self.keeper.receiver.staged
 
     @property
     def store(self) -> Store:
@@ -141,28 +167,45 @@ class Driver:
     # -- start -----------------------------------------------------------------------------------
 
     def _recover(self) -> Recovered:
-        """Replay the log: what was said, and what was applied."""
-        recovered = Recovered(self.quorum.total)
-        for entry in self.log.replay():
+        """Replay the log from where the index says: what was said, and what was applied since."""
+        known = self.checkpoint.found.position
+        recovered = Recovered(self.quorum.total, known)
+        keeper, holdings = self.keeper, self.healer.holdings
+        for entry in self.log.replay(keeper.retention.start):
             record, values = records.decode(entry.kind, entry.header)
-            if isinstance(record, PayRecord):
-                position = self.library.add(record, entry.blob_places, values)
-                if self.healer.holdings.knows(position):
-                    self.healer.holdings.found_durable(position)
-            for position in recovered.add(record):
-                self._replay_batch(position)
+            keeper.replayed(record, entry, values, known)
+            if isinstance(record, PayRecord) and self.library.knows(self.library.position(record)):
+                holdings.found_durable(self.library.position(record))
+            if entry.kind != records.Kind.KEPT:
+                for position in recovered.add(record):
+                    self._replay_batch(position)
+        keeper.replay_ended(known)
+        recovered.floor = self.library.past.floor
+        recovered.ones.update(self.library.past.ones)
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
-        self.healer.holdings.replayed(recovered.frontier)
+        self.checkpoint.replayed(recovered.frontier)
+        holdings.replayed(recovered.frontier)
         return recovered
 
     def _replay_batch(self, position: int) -> None:
         self._note_applied(position)
+        if position < self.checkpoint.found.position:
+            return  # the index has it
         round_, lane = divmod(position, self.quorum.total)
-        self.applier.add(batches.decode(self.library.descriptor(position), round_, lane), None)
+        commands = batches.decode(self.library.descriptor(position), round_, lane)
+        self.applier.add(position, commands, None)
         if not self.applier.waiting > 1:
-            self.applier.run()
+            self._apply()
+            self.checkpoint.durable()
+
+    def _apply(self) -> None:
+        """Apply what can be applied, as one step of the index."""
+        applier = self.applier
+        applier.run()
+        if applier.between_batches and applier.position > self.checkpoint.position:
+            self.checkpoint.step(applier.position)
 
     def _note_applied(self, position: int) -> None:
         self.library.note_applied(position)
@@ -195,6 +238,8 @@ class Driver:
                 self.values.serve(sender, message)
             elif isinstance(message, wire.FragmentReply):
                 self.values.reply(sender, message)
+            elif isinstance(message, wire.Behind | wire.StateRequest | wire.StateChunk):
+                self.keeper.on_message(sender, message, self.replica.window.frontier)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
             else:
@@ -215,6 +260,8 @@ class Driver:
         """A log batch is durable: the promises that rest on it may be said."""
         durable = self.log.done(batch)
         self._flushing = False
+        self.checkpoint.durable()
+        self.keeper.durable(durable)
         self.healer.durable(durable)
         token = None
         while self._tokens and self._tokens[0][0] <= durable:
@@ -224,6 +271,7 @@ class Driver:
 
     def stop(self, error: Exception) -> None:
         """Answer everyone who waits; the node ends."""
+        self.keeper.close()
         self.leases.stop(error)
         self.batcher.fail_all(error)
         for proposal in self._in_flight.values():
@@ -244,6 +292,8 @@ class Driver:
         now = self._clock()
         if now - self._ticked_at >= TICK_SECONDS:
             self._tick(now)
+        if self.staged is not None:
+            return False  # this driver is to be replaced
         self._ask_barrier(now)
         self.leases.turn()
         self._work(now)
@@ -266,6 +316,9 @@ class Driver:
         self.replica.tick(now)
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
+        self.checkpoint.tick(now, between_batches=self.applier.between_batches)
+        if self.applier.between_batches:
+            self.keeper.tick(now, self.replica.window.frontier)
         live = self.live(now)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
@@ -304,10 +357,8 @@ class Driver:
             kind, header, blobs = records.encode(record)
             appended = self.log.append(kind, header, blobs)
             sequence = appended.sequence
-            if isinstance(record, PayRecord):
-                values = _values_per_fragment(record)
-                self.library.add(record, appended.blobs, values)
-            elif isinstance(record, AppliedRecord):
+            self.keeper.logged(record, appended)
+            if isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
         self._tokens.append((sequence, effects.token))
         if self._lazy_since is None:
@@ -315,14 +366,10 @@ class Driver:
         if not all(isinstance(record, AppliedRecord) for record in effects.records):
             self._lazy_since = -1.0  # promises wait for it: at once
 
-    def _append_fragments(self, record: PayRecord) -> int:
-        """Put healed fragments into the log's queue; nothing is promised, so no hurry."""
-        kind, header, blobs = records.encode(record)
-        appended = self.log.append(kind, header, blobs)
-        self.library.add(record, appended.blobs, _values_per_fragment(record))
+    def _hurry_not(self) -> None:
+        """The log has a record that nobody waits for."""
         if self._lazy_since is None:
             self._lazy_since = self._clock()
-        return appended.sequence
 
     def _carry_out(self, effects: Effects) -> None:
         self._send(effects.sends)
@@ -331,9 +378,9 @@ class Driver:
         # Only now does the library know every batch below the frontier: a chunk made before would
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
-            chunk = self.library.chunk(position, self.replica.window.frontier)
-            if chunk.end > position:
-                self._send_now(peer, chunk)
+            self.keeper.serve(peer, position, self.replica.window.frontier)
+        for position, payload, held in effects.late:
+            self.healer.keep_late(position, payload, held)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
@@ -343,7 +390,7 @@ class Driver:
         if effects.reads:
             self.applier.after(lambda: self._finish_reads(effects.reads))
         if self.applier.waiting:
-            self.applier.run()
+            self._apply()
 
     def _decided(self, position: int, payload: Payload) -> None:
         """A batch's turn has come."""
@@ -351,11 +398,11 @@ class Driver:
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
         if proposal is None:
-            self.applier.add(batches.decode(payload.descriptor, round_, lane), None)
+            self.applier.add(position, batches.decode(payload.descriptor, round_, lane), None)
             return
         commands = self._encoder.bind(proposal.prepared, round_, lane)
         self._keep_values(proposal, round_, lane)
-        self.applier.add(commands, proposal.replies)
+        self.applier.add(position, commands, proposal.replies)
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""
@@ -447,6 +494,8 @@ class Driver:
 
     def _sweep(self, now: float) -> None:
         """Answer whoever waited too long, and forget reads whose callers have gone."""
+        floor = self.keeper.forget(self.replica.peers.passed_everywhere)
+        self.replica.window.forget_below(floor)
         self.batcher.expire(now)
         self.leases.sweep(now)
         for proposal in self._in_flight.values():
@@ -464,10 +513,3 @@ class Driver:
 
     def _waiting_reads(self) -> list[BarrierReply]:
         return [read for reads, _ in self._tickets.values() for read in reads]
-
-
-def _values_per_fragment(record: PayRecord) -> int:
-    payload = record.payload
-    for index in bits(record.held):
-        return len(payload.fragments[index]) if payload.coded else 0
-    return 0

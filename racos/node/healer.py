@@ -151,6 +151,7 @@ class Healer:
         earned = rate * (now - self._now)
         self._now = now
         self._allowance = min(self._allowance + earned, rate * self.limits.burst_seconds)
+        self._load()
         self._see_damage()
         while self._later and self._later[0][0] <= now:
             heappush(self._queue, -heappop(self._later)[1])
@@ -164,6 +165,23 @@ class Healer:
             for position in damaged:
                 if self.holdings.damaged(position):
                     heappush(self._queue, -position)
+
+        for position in self._library.dead:
+            self.holdings.dead(position)
+        self._library.dead.clear()
+
+    def _load(self) -> None:
+        """After a start: what the index names, some at a time."""
+        for position, held in self._library.load():
+            if self.holdings.loaded(position, held):
+                heappush(self._queue, -position)
+
+    def keep_late(self, position: int, payload: Payload, held: int) -> None:
+        """Fragments of a batch that came after it was applied without them."""
+        if held >> self.me & 1 and self.holdings.wants(position):
+            round_, lane = self._library.slot(position)
+            record = PayRecord(lane, round_, payload, 1 << self.me, says_one=False)
+            self._syncing.append((self._append(record), position))
 
     def _prune(self, below: int) -> None:
         surplus = self.holdings.surplus

@@ -89,6 +89,8 @@ class LeaseClock:
         self._ticked_at = now
         self._away_since: float | None = -inf  # until the first contact with a quorum
         self.in_flight = 0  # expiries proposed and not yet applied
+        for lease in table:  # those that the index has at start
+            self.changed(lease.id, now)
 
     def changed(self, id_: int, now: float) -> None:
         """The lease was granted, renewed or removed just now."""

@@ -19,7 +19,7 @@ from racos.core.messages import Buffer
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
-from racos.errors import ServerStopped
+from racos.errors import ServerStopped, ShelfError
 from racos.mvcc.command import (
     CodedValue,
     Command,
@@ -39,6 +39,7 @@ from racos.node.identity import Identity
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
+from racos.storage.index import Index, erase
 from racos.storage.log import Batch, Log
 from racos.transport.tcp import Mesh
 
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
 WAL_FOLDER = "log"
+INDEX_FOLDER = "index"
 
 
 class Statistics(NamedTuple):
@@ -73,9 +75,9 @@ class Statistics(NamedTuple):
 class Node:
     """Use as an async context manager: inside, it takes part in the cluster and answers.
 
-    Raises IdentityError, LogError or OSError with one clear line when it cannot start; nothing in
-    the data directory is changed then. `fatal` is called once with what makes going on impossible.
-    `disk` opens the log's directory: a test has it fail.
+    Raises IdentityError, LogError, ShelfError or OSError with one clear line when it cannot start;
+    nothing in the data directory is changed then. `fatal` is called once with what makes going on
+    impossible. `disk` opens the log's directory: a test has it fail.
     """
 
     def __init__(
@@ -91,12 +93,14 @@ class Node:
         self.member_id = identity.member_id
         self.term = 1  # the configuration epoch; there is one so far
         self._fatal = fatal
+        self._disk = disk
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[int, int], None]] = []
         self._scheduled = False
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
+        self._index: Index | None = None
         try:
             check_or_create(
                 config.data_dir,
@@ -104,17 +108,37 @@ class Node:
                 cluster_id=self.cluster_id,
                 name=config.name,
             )
-            self._log = Log.open(
-                disk(config.data_dir / WAL_FOLDER),
-                member_id=self.member_id,
-                cluster_id=self.cluster_id,
-            )
             self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
             self._mesh = self._make_mesh()
-            self.driver = self._make_driver()
+            self.driver = self._start_driver()
         except BaseException:
+            self._close_index()
             self._lock.close()
             raise
+
+    def _start_driver(self) -> Driver:
+        """The driver on log and index. A damaged index is made anew if the whole log is there."""
+        try:
+            return self._open_driver()
+        except ShelfError as error:
+            if not self._log.is_whole:
+                raise
+            log.warning("index.rebuilt from the log, as it cannot be used: %s", error)
+        self._close_index()
+        self._log.close()
+        erase(self.config.data_dir / INDEX_FOLDER)
+        return self._open_driver()
+
+    def _open_driver(self) -> Driver:
+        ids = {"member_id": self.member_id, "cluster_id": self.cluster_id}
+        self._log = Log.open(self._disk(self.config.data_dir / WAL_FOLDER), **ids)
+        self._index = Index(self.config.data_dir / INDEX_FOLDER, **ids)
+        return self._make_driver(self._index)
+
+    def _close_index(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
 
     def _make_mesh(self) -> Mesh:
         identity = self.identity
@@ -133,7 +157,7 @@ class Node:
             on_down=self._on_down,
         )
 
-    def _make_driver(self) -> Driver:
+    def _make_driver(self, index: Index) -> Driver:
         config = self.config
         quorum = Quorum(config.n, config.f, config.k)
         settings = Settings(
@@ -154,6 +178,7 @@ class Node:
                 inline_limit=config.inline_limit, healing=Healing(config.heal_bytes_per_second)
             ),
             hello=Hello(config.name, config.advertise_client_urls),
+            shelf=index,
             applied=self._applied,
             report=log.warning,
         )
@@ -171,6 +196,7 @@ class Node:
         self.stop()
         await self._mesh.close()
         self._flusher.close()
+        self._close_index()
         self._lock.close()
 
     def stop(self) -> None:

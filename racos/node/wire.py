@@ -8,6 +8,7 @@ header, without a copy, in the order in which `decode` reads them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import ge
 from typing import Any, NamedTuple, TypeAlias
 
 from racos.core.effects import Chunk
@@ -55,7 +56,34 @@ class Hello(NamedTuple):
     client_urls: tuple[str, ...]
 
 
-NodeMessage: TypeAlias = Message | Chunk | FragmentRequest | FragmentReply | Hello
+class Behind(NamedTuple):
+    """You asked for history that is forgotten here, below `floor`: take the state instead."""
+
+    floor: int
+
+
+class StateRequest(NamedTuple):
+    """Please send the part of your state that comes after this key (from the first on, if empty).
+
+    `number` names the attempt; all parts of one are of the same moment.
+    """
+
+    number: int
+    after: bytes
+
+
+class StateChunk(NamedTuple):
+    """A part of the state in which all slots below `frontier`, and no others, are applied."""
+
+    number: int
+    frontier: int  # 0: forgotten here, begin again
+    entries: tuple[tuple[bytes, bytes], ...]  # ascending keys
+    last: bool
+
+
+NodeMessage: TypeAlias = (
+    Message | Chunk | FragmentRequest | FragmentReply | Hello | Behind | StateRequest | StateChunk
+)
 
 
 def encode(messages: Iterable[NodeMessage]) -> tuple[bytes, list[Buffer]]:
@@ -155,6 +183,22 @@ def _add_hello(frame: pb.Frame, hello: Hello, _blobs: list[Buffer]) -> None:
     frame.hello.SetInParent()
 
 
+def _add_behind(frame: pb.Frame, behind: Behind, _blobs: list[Buffer]) -> None:
+    frame.behind.floor = behind.floor
+    frame.behind.SetInParent()
+
+
+def _add_state_request(frame: pb.Frame, request: StateRequest, _blobs: list[Buffer]) -> None:
+    frame.state_request.number, frame.state_request.after = request
+
+
+def _add_state_chunk(frame: pb.Frame, chunk: StateChunk, _blobs: list[Buffer]) -> None:
+    target = frame.state_chunk
+    target.number, target.frontier, target.last = chunk.number, chunk.frontier, chunk.last
+    target.keys.extend([key for key, _ in chunk.entries])
+    target.values.extend([value for _, value in chunk.entries])
+
+
 _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     Pay: _add_pay,
     State: _add_state,
@@ -170,6 +214,9 @@ _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     FragmentRequest: _add_fragment_request,
     FragmentReply: _add_fragment_reply,
     Hello: _add_hello,
+    Behind: _add_behind,
+    StateRequest: _add_state_request,
+    StateChunk: _add_state_chunk,
 }
 
 
@@ -260,3 +307,17 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
         yield Beat(frame.beat.round, frame.beat.frontier, frame.beat.whole)
     if frame.HasField("hello"):
         yield Hello(frame.hello.name, tuple(frame.hello.client_urls))
+    yield from _states(frame)
+
+
+def _states(frame: pb.Frame) -> Iterator[NodeMessage]:
+    if frame.HasField("behind"):
+        yield Behind(frame.behind.floor)
+    if frame.HasField("state_request"):
+        yield StateRequest(frame.state_request.number, frame.state_request.after)
+    if frame.HasField("state_chunk"):
+        chunk = frame.state_chunk
+        if len(chunk.keys) != len(chunk.values) or any(map(ge, chunk.keys, chunk.keys[1:])):
+            raise WireError("a part of a state without order")
+        pairs = tuple(zip(chunk.keys, chunk.values, strict=True))
+        yield StateChunk(chunk.number, chunk.frontier, pairs, chunk.last)

@@ -12,6 +12,7 @@ from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
+from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
 from racos.node.driver import Driver
 from racos.node.driver import Options as NodeOptions
@@ -60,8 +61,8 @@ class TappedLog(Log):
     lane: int
     observer: Observer
 
-    def replay(self) -> Iterator[Replayed]:
-        for entry in super().replay():
+    def replay(self, start: int = 1) -> Iterator[Replayed]:
+        for entry in super().replay(start):
             self.observer.replayed(self.lane, entry)
             yield entry
         self.observer.replay_ended(self.lane, self.durable_sequence)
@@ -97,10 +98,12 @@ class Machine:
         self.sync_fails = False  # the next one does
         self.reports: list[str] = []
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
+        self.shelf = MemoryShelf()  # the index: what a crash leaves of it is some prefix
         self.clock = Clock(events, 1000.0 * lane)
         self._events = events
         self._observer = observer
         self._source = random.Random(f"machine {lane} {options.seed}")
+        self._losses = random.Random(f"shelf {lane} {options.seed}")
         self._codec = Codec(quorum.data, quorum.total)
         self._transitions: Counter[str] = Counter()  # of lives that have ended
         self._batch: Batch | None = None
@@ -152,6 +155,7 @@ class Machine:
                 options.inline_limit, 1 << 18, Limits(request_seconds=options.request_seconds)
             ),
             hello=Hello(f"n{self.lane}", ()),
+            shelf=self.shelf,
             applied=lambda first, last: self._observer.applied(self.lane, first, last),
             report=self.reports.append,
         )
@@ -204,6 +208,7 @@ class Machine:
         self._batch = None
         self._scheduled = False
         self.sync_fails = False
+        self.shelf.crash(lambda most: self._losses.randint(0, most))
         if power:
             self.disk.power_off()
             self.clock.jump(self._source.uniform(0.0, 5000.0))

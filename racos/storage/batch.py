@@ -1,10 +1,17 @@
-"""A group commit: everything queued at one moment, written and synced together."""
+"""A group commit: everything queued at one moment, written and synced together.
+
+Segments that are to go are removed here as well, so that all work on the disk is in one place and
+in whatever thread that is done in.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from racos.storage.disk import Buffer, Disk, File
 from racos.storage.record import SegmentHeader
-from racos.storage.segment import create_segment
+from racos.storage.removed import Removed, write_removed
+from racos.storage.segment import create_segment, segment_name
 
 __all__ = ["Batch", "Write"]
 
@@ -39,6 +46,8 @@ class Batch:
 
     __slots__ = (
         "_disk",
+        "_going",
+        "_removed",
         "_segment_bytes",
         "_writes",
         "file",
@@ -58,8 +67,12 @@ class Batch:
         segment_bytes: int,
         zeroed_to: int,
         sequence: int,
+        going: Sequence[int] = (),
+        removed: Removed = Removed(),  # noqa: B008 (a constant)
     ) -> None:
         self._disk = disk
+        self._going = going  # segments to remove; `removed` lists them already
+        self._removed = removed
         self._segment_bytes = segment_bytes
         self._writes = writes
         self.file = file
@@ -78,7 +91,16 @@ class Batch:
                 self.zeroed_to = 0
                 self.opened.append((write.header.number, self.file))
             self.file.write_sync(self._buffers(write), write.offset)
+        self._remove()
         self.ran = True
+
+    def _remove(self) -> None:
+        """A crash after the first step leaves files that the next start removes."""
+        if not self._going:
+            return
+        write_removed(self._disk, self._removed)
+        for number in self._going:
+            self._disk.remove(segment_name(number))
 
     def _buffers(self, write: Write) -> list[Buffer]:
         buffers = _joined(write.buffers)

@@ -7,11 +7,15 @@ to where the log is durable. One batch is in flight at a time: a slow disk makes
 A write or sync error is final: `Batch.run` raises, nothing of the batch may be relied on, and the
 process must end. Never retry: the kernel may have dropped the pages and would call the retry a
 success. The next start re-reads, checks and rewrites what it keeps.
+
+Whole segments may be removed, in any order but never the last; the log then begins later, or has
+gaps, and a replay begins behind them. Who removes one says by that that no replay needs it any more
+and that nothing in it is referred to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from racos.storage.batch import Batch, Write
@@ -26,7 +30,9 @@ from racos.storage.record import (
     encode,
     parse_segment_header,
 )
+from racos.storage.removed import REMOVED_NAME, Removed, Unreadable, read_removed
 from racos.storage.replay import Reader, Replayed
+from racos.storage.scan import Scan
 from racos.storage.segment import (
     LogError,
     Place,
@@ -35,7 +41,7 @@ from racos.storage.segment import (
     segment_numbers,
 )
 
-__all__ = ["Appended", "Batch", "Log", "LogError", "Place", "Replayed", "Statistics"]
+__all__ = ["Appended", "Batch", "Log", "LogError", "Place", "Replayed", "Scan", "Statistics"]
 
 SEGMENT_BYTES = 64 << 20
 _FILES_OPEN_MAX = 128
@@ -58,6 +64,7 @@ class Statistics(NamedTuple):
     queued_bytes: int
     size_bytes: int
     segments: int
+    removed_segments: int
 
 
 class Log:
@@ -66,12 +73,23 @@ class Log:
     Sequences count records from 1 without gaps; durable_sequence <= last_sequence.
     """
 
-    def __init__(self, disk: Disk, segment_bytes: int, headers: list[SegmentHeader]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        segment_bytes: int,
+        headers: list[SegmentHeader],
+        removed: Removed,
+        leftovers: list[int],
+    ) -> None:
         """Use `Log.open`."""
         self._disk = disk
         self._segment_bytes = segment_bytes
-        self._segments = len(headers)
-        self._headers = headers  # for the replay; only the last one is of interest afterwards
+        self._headers = {header.number: header for header in headers}
+        self._removed = removed
+        self._leftovers = leftovers  # segments that are removed, but for their files
+        self._going: list[int] = []  # to be removed by the next batch
+        self._gone = 0
+        self._sizes: dict[int, int] = {}  # of segments but the last, in bytes
         self._header = headers[-1]
         self._files: dict[int, File] = {}  # the oldest opened is closed first
         self._writing = headers[-1].number  # segment that the batch in flight begins in
@@ -101,32 +119,103 @@ class Log:
         LogError, with nothing overwritten, if it belongs to another member or cluster, has a newer
         format, or a segment is missing or its header damaged.
         """
-        headers = [
-            _read_header(disk, number, member_id, cluster_id) for number in segment_numbers(disk)
-        ]
+        try:
+            removed = read_removed(disk)
+        except Unreadable as error:
+            raise LogError(f"{disk.path(REMOVED_NAME)}: {error}") from None
+        numbers, leftovers = segment_numbers(disk, removed)
+        headers = [_read_header(disk, number, member_id, cluster_id) for number in numbers]
         if not headers:
-            if durable := read_mark(disk):
-                path = disk.path(segment_name(1))
+            if durable := read_mark(disk) or removed.last:
+                path = disk.path(segment_name(removed.last + 1))
                 raise LogError(f"{path}: log is missing, but records up to {durable} were synced")
             headers.append(SegmentHeader(1, 1, member_id, cluster_id, _salt(disk)))
             create_segment(disk, headers[0]).close()
-        return cls(disk, segment_bytes, headers)
+        return cls(disk, segment_bytes, headers, removed, leftovers)
 
-    def replay(self) -> Iterator[Replayed]:
-        """All records in order, once, after `open`; exhaust it before appending.
+    @property
+    def segments(self) -> list[int]:
+        """Numbers of the segments that are there, ascending."""
+        return list(self._headers)
 
-        Streams: blobs are checked but not kept. LogError on damage, with nothing overwritten. A
-        torn tail is cut durably before the iterator ends.
+    @property
+    def is_whole(self) -> bool:
+        """Whether no segment was ever removed."""
+        return not self._removed.ranges
+
+    def replay(self, start: int = 1) -> Iterator[Replayed]:
+        """The records of segment `start` and all later ones in order, once, after `open`.
+
+        Exhaust it before appending. Streams: blobs are checked but not kept. Segments before
+        `start` are not read: they only keep values. LogError on damage, with nothing overwritten,
+        or if one of the segments is not there. A torn tail is cut durably before the iterator ends.
         """
         assert self._mark is None, "the log was replayed already"
-        reader = Reader(self._disk, self._headers, read_mark(self._disk))
-        yield from reader.records()
-        self._headers = []
+        reader = Reader(self._disk, self._headers_from(start), read_mark(self._disk))
+        for entry in reader.records():
+            self.last_sequence = entry.sequence
+            self.durable_sequence = reader.proven
+            yield entry
         self._replayed_sequence = self.last_sequence = self.durable_sequence = reader.sequence
         self._position = reader.end
-        self.size_bytes = reader.used_bytes + self._segments * SEGMENT_HEADER_BYTES
+        self._sizes = {number: self._size_on_disk(number) for number in self._headers}
+        self._sizes.update(reader.sizes)
+        self.size_bytes = sum(self._sizes.values())
+        for number in self._leftovers:
+            self._disk.remove(segment_name(number))
         self._mark = Mark(self._disk)
         self._mark.write(self.durable_sequence)
+
+    def _headers_from(self, start: int) -> list[SegmentHeader]:
+        last = self._header.number
+        for number in range(start, max(start, last) + 1):
+            if number not in self._headers:
+                path = self._disk.path(segment_name(number))
+                why = "was removed" if number in self._removed else "is not there"
+                raise LogError(f"{path}: a start has to read this log segment, but it {why}")
+        return [self._headers[number] for number in range(start, last + 1)]
+
+    def _size_on_disk(self, number: int) -> int:
+        file = self._disk.open(segment_name(number))
+        size = file.size()
+        file.close()
+        return size
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Remove segments with the next batch. All that is in them must be durable.
+
+        Their records cannot be read from now on.
+        """
+        going = sorted(numbers)
+        assert all(number < self._writing for number in going), "a segment that is written"
+        for number in going:
+            del self._headers[number]
+            self.size_bytes -= self._sizes.pop(number)
+            file = self._files.pop(number, None)
+            if file is not None:
+                file.close()
+        self._going += going
+        self._removed = self._removed.added(going)
+        self._gone += len(going)
+
+    def scan(self, number: int) -> Scan:
+        """The records of a segment that is complete; close it when done."""
+        assert number < self._writing, "a segment that is written"
+        return Scan(self._disk.open(segment_name(number)), self._headers[number])
+
+    @property
+    def last_segment(self) -> int:
+        """Number of the segment that records are appended to."""
+        return self._header.number
+
+    @property
+    def durable_segment(self) -> int:
+        """Segments before this one are complete and durable."""
+        return self._writing
+
+    def segment_size(self, number: int) -> int:
+        """Bytes that a segment has, its header included."""
+        return self._sizes.get(number, self._position)
 
     def append(self, kind: int, header: bytes, blobs: Sequence[Buffer] = ()) -> Appended:
         """Queue a record. No I/O. `kind` is 0..65535.
@@ -158,8 +247,9 @@ class Log:
 
     def take(self) -> Batch | None:
         """Everything queued, to be run; None if nothing is, or a batch is in flight."""
-        if self._flight is not None or not self._queue:
+        if self._flight is not None or not (self._queue or self._going):
             return None
+        going, self._going = self._going, []
         self._flight = Batch(
             self._disk,
             self._file(self._writing),
@@ -167,6 +257,8 @@ class Log:
             segment_bytes=self._segment_bytes,
             zeroed_to=self._zeroed_to,
             sequence=self.last_sequence,
+            going=going,
+            removed=self._removed,
         )
         self._queue = []
         self._keys, self._flight_keys = [], self._keys
@@ -200,6 +292,9 @@ class Log:
         buffer = self._pending.get((place.segment, place.offset))
         if buffer is not None or place.length == 0:
             return bytes(buffer or b"")[: place.length]
+        if place.segment not in self._headers:
+            path = self._disk.path(segment_name(place.segment))
+            raise LogError(f"{path}: offset {place.offset} is in a segment that was removed")
         data = self._file(place.segment).read(place.offset, place.length)
         if len(data) != place.length:
             path = self._disk.path(segment_name(place.segment))
@@ -217,7 +312,8 @@ class Log:
             written_bytes=self._written_bytes,
             queued_bytes=self.queued_bytes,
             size_bytes=self.size_bytes,
-            segments=self._segments,
+            segments=len(self._headers),
+            removed_segments=self._gone,
         )
 
     def close(self) -> None:
@@ -231,13 +327,14 @@ class Log:
 
     def _rotate(self, first_sequence: int) -> None:
         """Go on in a new segment; the batch that reaches it will make its file."""
+        self._sizes[self._header.number] = self._position
         self._header = self._header._replace(
             number=self._header.number + 1,
             first_sequence=first_sequence,
             salt=_salt(self._disk),
         )
+        self._headers[self._header.number] = self._header
         self._position = SEGMENT_HEADER_BYTES
-        self._segments += 1
         self.size_bytes += SEGMENT_HEADER_BYTES
         self._queue.append(Write(self._header, self._position, creates=True))
 

@@ -48,16 +48,24 @@ class Replayed(NamedTuple):
 
 
 class Reader:
-    """Reads segments in order, once; writes nothing before all of them were found sound."""
+    """Reads segments in order, once; writes nothing before all of them were found sound.
+
+    The headers are of consecutive segments, the log's last one among them.
+    """
 
     def __init__(self, disk: Disk, headers: Sequence[SegmentHeader], mark_sequence: int) -> None:
         self._disk = disk
         self._headers = headers
         self._durable = mark_sequence  # highest sequence proven durable by evidence read so far
         self._unproven: deque[tuple[int, int]] = deque()  # (sequence, offset) in the last segment
-        self.sequence = 0  # of the last record read
+        self.sequence = headers[0].first_sequence - 1  # of the last record read
         self.end = SEGMENT_HEADER_BYTES  # offset after it in the last segment
-        self.used_bytes = 0  # of records, in all segments
+        self.sizes: dict[int, int] = {}  # used bytes of each segment, its header included
+
+    @property
+    def proven(self) -> int:
+        """Up to which of the records read so far they are known to be durable."""
+        return min(self._durable, self.sequence)
 
     def records(self) -> Iterator[Replayed]:
         """All records; then the tail is cut and the rest made durable. LogError on damage."""
@@ -73,7 +81,7 @@ class Reader:
             with closing(file):
                 window = Window(file)
                 yield from self._segment(header, window)
-                self.used_bytes += self.end - SEGMENT_HEADER_BYTES
+                self.sizes[header.number] = self.end
                 if header is last:
                     self._check_end(header, window)
                     self._settle(window, file)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from racos.storage.disk import Disk, File
 from racos.storage.record import SegmentHeader, pack_segment_header
+from racos.storage.removed import Removed
 
 __all__ = ["LogError", "Place", "Window", "create_segment", "segment_name", "segment_numbers"]
 
@@ -31,17 +32,22 @@ def segment_name(number: int) -> str:
     return f"{number:016x}{_SUFFIX}"
 
 
-def segment_numbers(disk: Disk) -> list[int]:
-    """Numbers of the segments on disk, ascending; LogError if one between them is missing."""
+def segment_numbers(disk: Disk, removed: Removed) -> tuple[list[int], list[int]]:
+    """Numbers of the segments on disk, ascending, and of those that a crash kept from going.
+
+    LogError if one between them is missing that was not removed.
+    """
     stems = [name.removesuffix(_SUFFIX) for name in disk.list() if name.endswith(_SUFFIX)]
     try:
-        numbers = sorted(int(stem, 16) for stem in stems)
+        found = sorted(int(stem, 16) for stem in stems)
     except ValueError:
         raise LogError(f"{disk.path('')}: a file with an unknown name ending in .log") from None
-    for expected, number in enumerate(numbers, start=1):
-        if number != expected:
+    numbers = [number for number in found if number not in removed]
+    kept = set(numbers)
+    for expected in range(1, max(numbers[-1] if numbers else 0, removed.last) + 1):
+        if expected not in kept and expected not in removed:
             raise LogError(f"{disk.path(segment_name(expected))}: log segment is missing")
-    return numbers
+    return numbers, [number for number in found if number in removed]
 
 
 def create_segment(disk: Disk, header: SegmentHeader) -> File:

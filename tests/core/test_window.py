@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from racos.core.window import LINKS_REACH, Window
+from racos.core.window import FORGOTTEN, LINKS_REACH, Window
 
 
 def test_slots_of_passed_over_rounds_are_null_known_or_not() -> None:
@@ -74,3 +74,18 @@ def test_a_link_over_many_rounds_and_one_over_few_reach_the_same_slots() -> None
 
 
 SOME = ((0, 1), (2, 0), (1, 1), (3, 1), (2, 2))
+
+
+def test_what_lies_below_the_floor_is_forgotten() -> None:
+    window = Window(2, rounds_max=4)
+    for position in range(8):
+        window.advance(position % 2)
+    window.forget_below(5)
+    assert [window.value_at(position) for position in range(4, 9)] == [FORGOTTEN, 1, 0, 1, None]
+    assert list(window.ones) == [5, 7]
+    window.forget_below(3)
+    window.forget_below(100)
+    assert window.floor == window.frontier == 8
+    assert not window.ones
+    window.advance(1)
+    assert window.value_at(8) == 1

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from racos.mvcc.command import Compact, CompactResult, DeleteRange, Event, KeyValue, Put, Range, Txn
-from racos.mvcc.compaction import Compactor
+from racos.mvcc.command import (
+    CodedValue,
+    Compact,
+    CompactResult,
+    DeleteRange,
+    Event,
+    KeyValue,
+    Put,
+    Range,
+    Txn,
+)
+from racos.mvcc.encoding import (
+    CHANGES,
+    LIVE,
+    PAST,
+    after,
+    decode_record,
+    past_entries,
+    revision_of_changes,
+)
 from racos.mvcc.errors import Compacted, FutureRevision
-from racos.mvcc.history import History
-from racos.mvcc.keyindex import KeyIndex
 from racos.mvcc.store import Store
+from tests.mvcc.coded import coded
 
 
 def filled(*commands: Put | DeleteRange | Txn | Compact) -> Store:
@@ -64,28 +83,28 @@ def test_the_newest_version_at_or_below_stays_however_old() -> None:
     assert values(store, b"k", range(5, 6)) == [b"b"]
 
 
-def kept(index: KeyIndex) -> list[tuple[bytes, int, int]]:
-    return [(kv.key, kv.mod_revision, kv.version) for kv in index.versions()]
+def kept(store: Store) -> list[tuple[bytes, int, int]]:
+    """What the shelf has: all versions, readable or not yet dropped."""
+    past = past_entries(store.shelf.scan(PAST, after(PAST)))
+    versions = [kv for _, group in past for kv in group]
+    live = store.shelf.scan(LIVE, after(LIVE))
+    versions += [decode_record(entry[1:], data) for entry, data in live]
+    return sorted((kv.key, kv.mod_revision, kv.version) for kv in versions)
 
 
-def compacted(commands: list[Put | DeleteRange], *revisions: int) -> KeyIndex:
-    """An index after those writes, one a revision from 2 on, and compactions one after another."""
-    index, history = KeyIndex(), History()
-    for revision, command in enumerate(commands, 2):
-        if isinstance(command, DeleteRange):
-            history.append(tuple(index.delete(command.key, command.range_end, revision)))
-            continue
-        previous = index.live.get(command.key)
-        created = revision if previous is None else previous.create_revision
-        version = 1 if previous is None else previous.version + 1
-        kv = KeyValue(command.key, created, revision, version, b"", 0)
-        index.put(kv, previous)
-        history.append(Event(False, kv, previous))
+def compact(store: Store, revision: int) -> None:
+    """Compact, and drop all that can be dropped."""
+    store.apply(Compact(revision))
+    while not store.compact_some(1):
+        store.commit()
+
+
+def compacted(commands: list[Put | DeleteRange], *revisions: int) -> Store:
+    """A store after those writes, one a revision from 2 on, and compactions one after another."""
+    store = filled(*commands)
     for revision in revisions:
-        compactor = Compactor(index, history, revision)
-        while not compactor.step(1):
-            pass
-    return index
+        compact(store, revision)
+    return store
 
 
 PUT, DELETE = Put(b"k"), DeleteRange(b"k")
@@ -110,31 +129,77 @@ PUT, DELETE = Put(b"k"), DeleteRange(b"k")
 def test_what_compaction_keeps(
     commands: list[Put | DeleteRange], revisions: list[int], expected: list[tuple[int, int]]
 ) -> None:
-    index = compacted(commands, *revisions)
-    assert [version[1:] for version in kept(index) if version[0] == b"k"] == expected
+    store = compacted(commands, *revisions)
+    assert [version[1:] for version in kept(store) if version[0] == b"k"] == expected
 
 
 def test_a_compacted_key_with_one_version_costs_no_history() -> None:
-    index = compacted([PUT, PUT, DeleteRange(b"k"), Put(b"k"), Put(b"x")], 6)
-    assert index.past == {}
+    store = compacted([PUT, PUT, DeleteRange(b"k"), Put(b"k"), Put(b"x")], 6)
+    assert list(store.shelf.keys(PAST, after(PAST))) == []
 
 
-def test_a_step_is_bounded_and_reads_are_right_between_steps() -> None:
-    index, history = KeyIndex(), History()
-    for revision in range(2, 12):
-        previous = index.live.get(b"k")
-        kv = KeyValue(b"k", 2, revision, revision - 1, b"", 0)
-        index.put(kv, previous)
-        history.append(Event(False, kv, previous))
-    compactor = Compactor(index, history, 10)
-    for _ in range(2):
-        assert not compactor.step(3)
-        seen = [index.at(b"k", revision) for revision in (10, 11)]
-        assert [kv and kv.mod_revision for kv in seen] == [10, 11]
-        assert [event.kv.mod_revision for event in history.events(10)] == [10]
-    assert history.first == 2
-    assert compactor.step(3)
-    assert history.first == 10
+def test_a_step_is_bounded_and_nothing_that_can_be_seen_depends_on_it() -> None:
+    store = filled(*[Put(b"k")] * 10)
+    store.apply(Compact(10))
+    digest = store.state_digest()
+    sizes = []
+    while not store.compact_some(3):
+        sizes.append(len(kept(store)))
+        assert store.state_digest() == digest
+        assert [kvs[0].mod_revision for kvs in reads(store, b"k", range(10, 12))] == [10, 11]
+        assert [revision for revision, _ in store.history(10, 99)] == [10, 11]
+    assert sizes[:3] == [7, 4, 2]
+
+
+def reads(store: Store, key: bytes, revisions: range) -> list[tuple[KeyValue, ...]]:
+    return [store.range(Range(key, revision=revision)).kvs for revision in revisions]
+
+
+def test_a_compaction_that_comes_while_one_is_under_way_is_done_after_it() -> None:
+    store = filled(*[Put(b"k")] * 10)
+    store.apply(Compact(4))
+    store.compact_some(1)
+    compact(store, 11)
+    assert kept(store) == [(b"k", 11, 10)]
+
+
+def test_dropping_goes_on_after_a_restart_of_the_store() -> None:
+    store = filled(*[Put(b"k")] * 10)
+    store.apply(Compact(11))
+    store.compact_some(2)
+    store.commit()
+    store = Store(store.shelf)
+    assert not store.compact_some(100)
+    while not store.compact_some(100):
+        pass
+    assert kept(store) == [(b"k", 11, 10)]
+
+
+def test_names_of_changes_go_with_the_revisions() -> None:
+    store = Store()
+    for _ in range(6):
+        store.apply(Put(b"k"))
+        store.commit()
+    compact(store, 5)
+    left = [revision_of_changes(entry) for entry in store.shelf.keys(CHANGES, after(CHANGES))]
+    assert left == [5, 6, 7]
+    assert [revision for revision, _ in Store(store.shelf).history(5, 9)] == [5, 6, 7]
+
+
+def test_references_are_counted_per_version_with_a_coded_value() -> None:
+    counted: Counter[CodedValue] = Counter()
+    one, other = coded(b"one"), coded(b"other")
+    store = Store(referred=lambda value, change: counted.update({value: change}))
+    store.apply(Put(b"k", one))
+    store.apply(Put(b"k", ignore_value=True))
+    store.apply(Put(b"k", other))
+    assert counted == {one: 2, other: 1}
+    store.apply(DeleteRange(b"k"))
+    compact(store, 4)
+    assert counted == {one: 0, other: 1}
+    store.apply(Put(b"x"))
+    compact(store, 6)
+    assert counted == {one: 0, other: 0}
 
 
 def test_history_gives_each_revision_with_previous_versions() -> None:

@@ -9,6 +9,7 @@ import pytest
 from racos.mvcc.command import DeleteRange, Put, Range
 from racos.mvcc.keyindex import KeyIndex
 from racos.mvcc.rewind import RewoundRange
+from racos.mvcc.shelf import MemoryShelf
 from racos.mvcc.store import Store
 from racos.mvcc.writes import write_put
 
@@ -17,13 +18,13 @@ KEYS = [b"%02d" % number for number in range(12)]
 
 def churned(revisions: int, seed: int) -> KeyIndex:
     """An index after one random put or delete a revision, from 2 on."""
-    index, rng = KeyIndex(), random.Random(seed)
+    index, rng = KeyIndex(MemoryShelf(), lambda _value, _change: None), random.Random(seed)
     for revision in range(2, revisions + 1):
         key = rng.choice(KEYS)
         if rng.random() < 0.4:
             index.delete(key, rng.choice((b"", b"06")), revision)
         else:
-            write_put(index, Put(key), revision, index.live.get(key))
+            write_put(index, Put(key), revision, index.get(key))
     return index
 
 

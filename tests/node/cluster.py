@@ -13,11 +13,14 @@ from racos.core.messages import Buffer
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
+from racos.errors import RequestTimedOut
 from racos.mvcc.command import Command, Result
+from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
+from racos.node.cleaner import Space
 from racos.node.driver import Driver, Options
 from racos.node.wire import Hello
-from racos.storage.log import Batch, Log
+from racos.storage.log import SEGMENT_BYTES, Batch, Log
 from racos.storage.memdisk import MemDisk
 
 T = TypeVar("T")
@@ -72,15 +75,27 @@ class Port:
 
 class Cluster:
     def __init__(
-        self, total: int, faults: int, data: int, inline_limit: int = 64, seed: int = 0
+        self,
+        total: int,
+        faults: int,
+        data: int,
+        inline_limit: int = 64,
+        seed: int = 0,
+        *,
+        space: Space = Space(),  # noqa: B008 (a constant)
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
-        self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0))
+        self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0), space=space)
+        self.segment_bytes = segment_bytes
+        self.installed: list[int] = []  # nodes that took the state of another
         self.now = 0.0
         self.flight: list[tuple[int, int, bytes, list[bytes]]] = []
         self.cut: set[frozenset[int]] = set()
         self.disks = [MemDisk(random.Random(seed * 10 + lane)) for lane in range(total)]
+        self.shelves = [MemoryShelf() for _ in range(total)]
+        self.source = random.Random(seed)
         self.logs: list[Log] = []
         self.drivers: list[Driver | None] = [None] * total
         self.ports = [Port(self, lane) for lane in range(total)]
@@ -107,7 +122,9 @@ class Cluster:
         self.lives += 1
         settings = Settings(self.quorum, lane, b"test", self.lives)
         port = self.ports[lane] = Port(self, lane)
-        log = Log.open(self.disks[lane], member_id=lane + 1, cluster_id=9)
+        log = Log.open(
+            self.disks[lane], member_id=lane + 1, cluster_id=9, segment_bytes=self.segment_bytes
+        )
         driver = Driver(
             settings,
             log,
@@ -117,6 +134,8 @@ class Cluster:
             lambda: self.now,
             options=self.options,
             hello=Hello(f"n{lane}", (f"http://{lane}",)),
+            shelf=self.shelves[lane],
+            stage=MemoryShelf,
             report=self.reports.append,
         )
         self.drivers[lane] = driver
@@ -129,10 +148,26 @@ class Cluster:
     def crash(self, lane: int) -> None:
         """Power off: the disk keeps what was synced, and any part of the rest."""
         self.disks[lane].crash()
+        self.shelves[lane].crash(lambda most: self.source.randint(0, most))
         self.drivers[lane] = None
         self.flight = [entry for entry in self.flight if lane not in entry[:2]]
         for other in self.alive():
             self.driver(other).on_down(lane)
+
+    def install(self, lane: int) -> None:
+        """Start again on the state that the node took from another, as the process does."""
+        driver = self.driver(lane)
+        staged = driver.staged
+        assert isinstance(staged, MemoryShelf)
+        driver.stop(RequestTimedOut())
+        driver.log.close()
+        self.installed.append(lane)
+        self.shelves[lane] = staged
+        self.drivers[lane] = None
+        self.flight = [entry for entry in self.flight if lane not in entry[:2]]
+        for other in self.alive():
+            self.driver(other).on_down(lane)
+        self.start(lane)
 
     def pause(self, lane: int) -> None:
         """The process sleeps: it takes no turn, and what is sent to it waits."""
@@ -174,6 +209,8 @@ class Cluster:
                 driver.flushed(batch)
                 driver.turn()
                 busy = True
+            if driver.staged is not None:
+                self.install(lane)
         return busy
 
     def run(self, seconds: float = 1.0, until: Callable[[], bool] | None = None) -> None:

@@ -89,6 +89,20 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def compact_near(self, back: int) -> None:
         self.apply(Compact(self.model.revision - back))
 
+    @rule(versions=st.integers(1, 5))
+    def drop_some_compacted_versions(self, versions: int) -> None:
+        self.store.compact_some(versions)
+
+    @rule(keys=st.integers(1, 4))
+    def load_some_keys(self, keys: int) -> None:
+        self.store.load_some(keys)
+
+    @rule()
+    def restart(self) -> None:
+        """The store begins anew with what the shelf has."""
+        self.store.commit()
+        self.store = Store(self.store.shelf, cache_bytes=1000, recent_bytes=1000)
+
     @rule(requests=st.lists(strategies.ranges(), min_size=1, max_size=4))
     def read(self, requests: list[Range]) -> None:
         for request in requests:

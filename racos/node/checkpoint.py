@@ -1,0 +1,125 @@
+"""When what was applied goes into the index, and when the index goes to the disk.
+
+After each run of applied batches one step: the state's changes and, in the same step, the position
+below which everything is applied. A step rests on the log's newest record at that moment, among
+which is the one that calls these slots applied. So after any crash the log shows at least as much
+applied as the index has, and the replay goes on from there.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple, Protocol
+
+from racos.mvcc.shelf import Shelf
+from racos.mvcc.store import Store
+from racos.storage.log import Log, LogError
+
+APPLIED: Final = b"a"  # key of the applied position
+
+FLUSH_INDEX_BYTES = 16 << 20
+FLUSH_LOG_BYTES = 64 << 20
+FLUSH_SECONDS = 30.0
+COMPACT_VERSIONS = 64  # looked at in one tick
+LOAD_KEYS = 2000  # in one tick, after a start
+
+_APPLIED = Struct("<QQ")  # position, log sequence
+
+
+class Applied(NamedTuple):
+    """Everything below `position` is applied; the log's record `sequence` is the newest known."""
+
+    position: int
+    sequence: int
+
+
+class Keeper(Protocol):
+    """See racos.node.keeper."""
+
+    def applied(self, end: int) -> None: ...
+
+    def dropped(self) -> None: ...
+
+
+class Readable(Protocol):
+    """A shelf or a snapshot of one."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+
+def read_applied(shelf: Readable) -> Applied:
+    data = shelf.get(APPLIED)
+    return Applied(0, 0) if data is None else Applied(*_APPLIED.unpack(data))
+
+
+def write_applied(shelf: Shelf, position: int, sequence: int) -> None:
+    shelf.put(APPLIED, _APPLIED.pack(position, sequence))
+
+
+class Checkpoint:
+    """`keeper` adds to each step what the batches in it were to the log."""
+
+    __slots__ = (
+        "_flushed_at",
+        "_flushed_log",
+        "_keeper",
+        "_log",
+        "_shelf",
+        "_store",
+        "found",
+        "position",
+    )
+
+    def __init__(self, shelf: Shelf, store: Store, log: Log, keeper: Keeper, now: float) -> None:
+        self._shelf = shelf
+        self._store = store
+        self._log = log
+        self._keeper = keeper
+        self._flushed_at = now
+        self._flushed_log = 0  # bytes written to the log when the last flush began
+        self.found = read_applied(shelf)  # at start
+        self.position = self.found.position  # of the newest step
+
+    def replayed(self, frontier: int) -> None:
+        """The log was read to its end. LogError if it lacks what the index rests on."""
+        last = self._log.last_sequence
+        if frontier < self.found.position or last < self.found.sequence:
+            raise LogError(
+                f"log and index do not belong together: the log ends at record {last} with slots "
+                f"below {frontier} applied, the index rests on record {self.found.sequence} and "
+                f"slots below {self.found.position}; the log was cut or replaced"
+            )
+
+    def step(self, position: int) -> None:
+        """Everything below `position` is applied; no batch is half applied."""
+        if position == self.position:
+            return
+        self.position = position
+        sequence = self._log.last_sequence
+        self._keeper.applied(position)
+        write_applied(self._shelf, position, sequence)
+        self._store.commit(sequence)
+
+    def durable(self) -> None:
+        """The log has become durable a little further."""
+        self._shelf.durable(self._log.durable_sequence)
+
+    def tick(self, now: float, *, between_batches: bool) -> None:
+        """A little of the work that waits in the background. ShelfError if the disk fails."""
+        shelf, store = self._shelf, self._store
+        store.load_some(LOAD_KEYS)
+        if between_batches and not store.compact_some(COMPACT_VERSIONS):
+            self._keeper.dropped()
+            store.commit(self._log.last_sequence)
+        shelf.durable(self._log.durable_sequence)
+        if shelf.flushing or not shelf.unflushed_bytes:
+            return
+        written = self._log.statistics().written_bytes
+        if (
+            shelf.unflushed_bytes >= FLUSH_INDEX_BYTES
+            or written - self._flushed_log >= FLUSH_LOG_BYTES
+            or now - self._flushed_at >= FLUSH_SECONDS
+        ):
+            self._flushed_at = now
+            self._flushed_log = written
+            shelf.flush()

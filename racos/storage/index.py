@@ -1,0 +1,387 @@
+"""The embedded store that holds a replica's state: an ordered map with atomic steps, on disk.
+
+RocksDB with one column family and no write-ahead log: the replica's own log is that. Its memtables
+reach the disk in order, so a crash leaves the state after some prefix of the steps written. A step
+is written only once the log's record that it rests on is durable; until then it waits in memory,
+where reads find it. So the index is never ahead of the log, and what a crash takes from it the log
+still has.
+
+Every block on disk has a checksum, verified whenever it is read. Damage ends in a ShelfError and a
+file named DAMAGED beside the data, so that the next start does not trust the rest either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    RdictIter,
+    WriteBatch,
+    WriteOptions,
+)
+
+from racos.errors import ShelfError
+
+__all__ = ["Index", "IndexSnapshot", "erase"]
+
+FORMAT_VERSION: Final = 1
+BLOCK_CACHE_BYTES = 32 << 20
+MEMTABLE_BYTES = 32 << 20
+LARGE_VALUE_BYTES = 1024  # from here on a value is written once, beside the sorted files
+
+# Above every key that a scan by others can reach.
+_OWNER = b"\xffowner"  # format, member and cluster
+_DURABLE = b"\xffdurable"  # the log sequence that the newest step rests on
+_DAMAGED = "DAMAGED"
+T = TypeVar("T")
+# One write, None for a delete. A tuple of its own: identity tells it from an equal, newer write.
+_Cell: TypeAlias = tuple[bytes | None]
+
+
+class Index:
+    """A Shelf (racos.mvcc.shelf) in a directory of its own. One thread uses it."""
+
+    def __init__(self, directory: Path, *, member_id: int, cluster_id: int) -> None:
+        """Open, or make, the index. ShelfError if it is damaged or somebody else's."""
+        self.directory = directory
+        self._db = _open(directory)
+        self._write_options = WriteOptions()
+        # A property; the library's stub calls it a method.
+        self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]
+        # What the database does not have yet: newest values by key, None for deleted. And the
+        # steps that wait for the log, oldest first, with the record each of them rests on.
+        self._ahead: dict[bytes, _Cell] = {}
+        self._step: dict[bytes, _Cell] = {}
+        self._waiting: deque[tuple[int, dict[bytes, _Cell]]] = deque()
+        self._sorted: list[bytes] | None = []  # the keys of _ahead; None: to be sorted again
+        self._flusher: threading.Thread | None = None
+        self._damage = ""  # found by a read or by a flush; final
+        self._flush_covers = 0
+        self._unflushed_bytes = 0
+        try:
+            self._check_owner(member_id, cluster_id)
+            found = self.get(_DURABLE)
+        except ShelfError:
+            self._db.close()
+            raise
+        self._written_sequence = int.from_bytes(found or b"", "big")
+        self._flushed_sequence = self._written_sequence
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        cell = self._ahead.get(key)
+        if cell is not None:
+            return cell[0]
+        try:
+            found: bytes | None = self._db.get(key)
+        except Exception as error:  # the library has one type for all that goes wrong
+            self._fail(error)
+        return found
+
+    def many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        ahead = self._ahead
+        try:
+            stored: Any = self._db.get(list(keys))
+        except Exception as error:  # as above
+            self._fail(error)
+        return [
+            ahead[key][0] if key in ahead else value
+            for key, value in zip(keys, stored, strict=True)
+        ]
+
+    def scan(
+        self, start: bytes, end: bytes, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        ahead = [(key, self._ahead[key][0]) for key in self._ahead_between(start, end)]
+        stored = self._iterate(self._db.iter(), start, end, reverse, _entry)
+        return _merge(stored, ahead, reverse) if ahead else stored
+
+    def keys(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        ahead = [(key, self._ahead[key][0]) for key in self._ahead_between(start, end)]
+        stored = self._iterate(self._db.iter(), start, end, False, _key)
+        if not ahead:
+            return stored
+        return (key for key, _ in _merge(((key, b"") for key in stored), ahead, False))
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._step[key] = self._ahead[key] = (value,)
+        self._sorted = None
+
+    def delete(self, key: bytes) -> None:
+        nothing: bytes | None = None  # a literal (None,) would be one object for all deletes
+        self._step[key] = self._ahead[key] = (nothing,)
+        self._sorted = None
+
+    def delete_range(self, start: bytes, end: bytes) -> None:
+        for key in self.keys(start, end):
+            self.delete(key)
+
+    def commit(self, sequence: int = 0) -> None:
+        if self._step:
+            self._waiting.append((sequence, self._step))
+            self._step = {}
+
+    def durable(self, sequence: int) -> None:
+        waiting = self._waiting
+        if not waiting or waiting[0][0] > sequence:
+            return
+        batch = WriteBatch(raw_mode=True)
+        steps = []
+        while waiting and waiting[0][0] <= sequence:
+            self._written_sequence, step = waiting.popleft()
+            steps.append(step)
+            for key, (value,) in step.items():
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+        batch.put(_DURABLE, self._written_sequence.to_bytes(8, "big"))
+        self._unflushed_bytes += batch.size_in_bytes()
+        try:
+            self._db.write(batch, self._write_options)
+        except Exception as error:  # as above
+            self._fail(error)
+        self._forget(steps)
+
+    def flush(self) -> None:
+        if self.flushing:
+            return
+        self._flush_covers = self._written_sequence
+        self._unflushed_bytes = 0
+        self._flusher = threading.Thread(target=self._run_flush, name="index", daemon=True)
+        self._flusher.start()
+
+    @property
+    def flushing(self) -> bool:
+        if self._damage:
+            raise ShelfError(self._damage)
+        thread = self._flusher
+        if thread is None:
+            return False
+        if thread.is_alive():
+            return True
+        thread.join()
+        self._flusher = None
+        self._flushed_sequence = self._flush_covers
+        return False
+
+    @property
+    def flushed_sequence(self) -> int:
+        return self._flushed_sequence
+
+    @property
+    def unflushed_bytes(self) -> int:
+        return self._unflushed_bytes
+
+    def snapshot(self) -> IndexSnapshot:
+        ahead: dict[bytes, bytes | None] = {}
+        for _, step in self._waiting:
+            ahead.update((key, value) for key, (value,) in step.items())
+        return IndexSnapshot(self, self._db, ahead)
+
+    def size_bytes(self) -> int:
+        """What the index takes on disk."""
+        with os.scandir(self.directory) as entries:
+            return sum(entry.stat().st_size for entry in entries)
+
+    def close(self) -> None:
+        """Flush what the log covers, and close the files."""
+        if self._flusher is not None:
+            self._flusher.join()
+        self._run_flush()
+        self._db.close()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _check_owner(self, member_id: int, cluster_id: int) -> None:
+        owner = b"%d %x %x" % (FORMAT_VERSION, member_id, cluster_id)
+        found = self.get(_OWNER)
+        if found is None:
+            batch = WriteBatch(raw_mode=True)
+            batch.put(_OWNER, owner)
+            self._db.write(batch, self._write_options)
+        elif found != owner:
+            raise ShelfError(
+                f"{self.directory}: index of another member, cluster or version: {found.decode()}"
+            )
+
+    def _run_flush(self) -> None:
+        try:
+            self._db.flush()
+        except Exception as error:  # as above; goes on on the owner's thread
+            self._damage = f"{self.directory}: index cannot be written: {error}"
+
+    def _forget(self, steps: list[dict[bytes, _Cell]]) -> None:
+        """These steps are in the database; newer values of their keys stay ahead."""
+        ahead = self._ahead
+        if not self._waiting and not self._step:
+            ahead.clear()
+            self._sorted = []
+            return
+        for step in steps:
+            for key, cell in step.items():
+                if ahead.get(key) is cell:
+                    del ahead[key]
+        self._sorted = None
+
+    def _ahead_between(self, start: bytes, end: bytes) -> list[bytes]:
+        if self._sorted is None:
+            self._sorted = sorted(self._ahead)
+        keys = self._sorted
+        return keys[bisect_left(keys, start) : bisect_left(keys, end)]
+
+    def _iterate(
+        self,
+        entries: RdictIter,
+        start: bytes,
+        end: bytes,
+        reverse: bool,
+        take: Callable[[RdictIter], T],
+    ) -> Iterator[T]:
+        try:
+            if reverse:
+                entries.seek_for_prev(end)
+                if entries.valid() and entries.key() == end:
+                    entries.prev()
+                while entries.valid() and entries.key() >= start:
+                    yield take(entries)
+                    entries.prev()
+            else:
+                entries.seek(start)
+                while entries.valid() and entries.key() < end:
+                    yield take(entries)
+                    entries.next()
+            entries.status()
+            return
+        except Exception as error:  # as above
+            text = str(error)
+        # Not inside the handler: an error that remembers the iterator would keep the files open.
+        del entries
+        self._fail(text)
+
+    def _fail(self, error: Exception | str) -> NoReturn:
+        self._damage = f"{self.directory}: index is damaged: {error}"
+        if "IO error" not in str(error):
+            with contextlib.suppress(OSError):
+                (self.directory / _DAMAGED).write_text(self._damage + "\n")
+        raise ShelfError(self._damage)
+
+
+class IndexSnapshot:
+    """All steps committed up to a moment, those included that wait for the log."""
+
+    def __init__(self, index: Index, db: Rdict, ahead: dict[bytes, bytes | None]) -> None:
+        self._index = index
+        self._frozen: Any = db.snapshot()
+        self._ahead = ahead
+        self._keys = sorted(ahead)
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self._ahead:
+            return self._ahead[key]
+        for _, value in self.scan(key, key + b"\x00"):
+            return value
+        return None
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        between = self._keys[bisect_left(self._keys, start) : bisect_left(self._keys, end)]
+        ahead = [(key, self._ahead[key]) for key in between]
+        stored = self._index._iterate(self._frozen.iter(), start, end, False, _entry)
+        return _merge(stored, ahead, False)
+
+    def close(self) -> None:
+        self._frozen = None
+
+
+def erase(directory: Path) -> None:
+    """Remove an index, whatever state it is in."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _open(directory: Path) -> Rdict:
+    damaged = directory / _DAMAGED
+    if damaged.exists():
+        raise ShelfError(damaged.read_text().strip() or f"{directory}: index is damaged")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Rdict(str(directory), _options())
+    except Exception as error:  # the library has one type for all that goes wrong
+        raise ShelfError(f"{directory}: index cannot be opened: {error}") from None
+
+
+def _options() -> Options:
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    table.set_bloom_filter(10, False)  # a key that is not there costs no read
+    table.set_block_size(8 << 10)
+    table.set_format_version(5)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(table)
+    options.set_compression_type(DBCompressionType.none())
+    options.set_write_buffer_size(MEMTABLE_BYTES)
+    options.set_max_write_buffer_number(4)
+    # Writes are never held up for the sake of compactions: the writer is the node's event loop.
+    options.set_level_zero_slowdown_writes_trigger(64)
+    options.set_level_zero_stop_writes_trigger(256)
+    options.set_soft_pending_compaction_bytes_limit(0)
+    options.set_hard_pending_compaction_bytes_limit(0)
+    options.set_max_background_jobs(2)
+    options.set_enable_blob_files(True)
+    options.set_min_blob_size(LARGE_VALUE_BYTES)
+    options.set_enable_blob_gc(True)
+    options.set_paranoid_checks(True)
+    options.set_max_log_file_size(1 << 20)
+    options.set_keep_log_file_num(2)
+    options.set_stats_dump_period_sec(0)
+    return options
+
+
+def _entry(entries: RdictIter) -> tuple[bytes, bytes]:
+    return entries.key(), entries.value()
+
+
+def _key(entries: RdictIter) -> bytes:
+    key: bytes = entries.key()
+    return key
+
+
+def _merge(
+    stored: Iterator[tuple[bytes, bytes]],
+    ahead: list[tuple[bytes, bytes | None]],
+    reverse: bool,
+) -> Iterator[tuple[bytes, bytes]]:
+    """Both in order, what is ahead in place of what is stored under the same key."""
+    newer = iter(reversed(ahead) if reverse else ahead)
+    fresh = next(newer, None)
+    for key, value in stored:
+        while fresh is not None and fresh[0] != key and (fresh[0] < key) != reverse:
+            if fresh[1] is not None:
+                yield fresh[0], fresh[1]
+            fresh = next(newer, None)
+        if fresh is not None and fresh[0] == key:
+            if fresh[1] is not None:
+                yield key, fresh[1]
+            fresh = next(newer, None)
+        else:
+            yield key, value
+    while fresh is not None:
+        if fresh[1] is not None:
+            yield fresh[0], fresh[1]
+        fresh = next(newer, None)
