@@ -1,4 +1,4 @@
-"""HTTP/2 frames and header blocks, as far as a gRPC load client needs them (RFC 9113, RFC 7541).
+"""Header blocks, as far as a gRPC load client needs them (RFC 7541).
 
 Requests of one connection differ in nothing but their stream and their body, so the header block is
 built once. Responses repeat too: with a header table of size 0 a block means the same wherever it
@@ -7,62 +7,16 @@ stands, so each distinct block is decoded once and looked up by its raw bytes fr
 
 from __future__ import annotations
 
-import struct
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+from hpack import Decoder
+from hpack.exceptions import HPACKError
 
-DATA: Final = 0
-HEADERS: Final = 1
-RST_STREAM: Final = 3
-SETTINGS: Final = 4
-PING: Final = 6
-GOAWAY: Final = 7
-WINDOW_UPDATE: Final = 8
-CONTINUATION: Final = 9
+from etcdshim.http2.frames import ProtocolError
 
-END_STREAM: Final = 0x01
-ACK: Final = 0x01
-END_HEADERS: Final = 0x04
-PADDED: Final = 0x08
-PRIORITY: Final = 0x20
-
-HEADER_TABLE_SIZE: Final = 1
-ENABLE_PUSH: Final = 2
-MAX_CONCURRENT_STREAMS: Final = 3
-INITIAL_WINDOW_SIZE: Final = 4
-MAX_FRAME_SIZE: Final = 5
-
-CANCEL: Final = 8
-WINDOW_MAX: Final = 2**31 - 1
-WINDOW_DEFAULT: Final = 65_535
-FRAME_SIZE_DEFAULT: Final = 16_384
-FRAME_HEADER_SIZE: Final = 9
-# A 24-bit length is no struct type: read as its high 16 and its low 8 bits.
-FRAME_HEADER: Final = struct.Struct(">HBBBL")
 # Distinct response blocks remembered; a `date` header adds one a second, so there is a bound.
 _BLOCKS_MAX: Final = 1024
-
-_ERROR_NAMES: Final = (
-    "NO_ERROR",
-    "PROTOCOL_ERROR",
-    "INTERNAL_ERROR",
-    "FLOW_CONTROL_ERROR",
-    "SETTINGS_TIMEOUT",
-    "STREAM_CLOSED",
-    "FRAME_SIZE_ERROR",
-    "REFUSED_STREAM",
-    "CANCEL",
-    "COMPRESSION_ERROR",
-    "CONNECT_ERROR",
-    "ENHANCE_YOUR_CALM",
-    "INADEQUATE_SECURITY",
-    "HTTP_1_1_REQUIRED",
-)
-
-
-class ProtocolError(Exception):
-    """The peer sent something HTTP/2 or gRPC does not allow."""
 
 
 class Outcome(NamedTuple):
@@ -71,51 +25,6 @@ class Outcome(NamedTuple):
     http_status: int  # 0: the block has none (trailers)
     status: int  # grpc-status; -1: the block has none (first headers)
     message: str  # grpc-message, percent-decoded
-
-
-def frame_header(length: int, kind: int, flags: int, stream: int) -> bytes:
-    """The nine bytes before a frame's payload of `length` bytes."""
-    return FRAME_HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream)
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A whole frame."""
-    return frame_header(len(payload), kind, flags, stream) + payload
-
-
-def settings(values: dict[int, int]) -> bytes:
-    """A SETTINGS frame."""
-    payload = b"".join(struct.pack(">HL", name, value) for name, value in values.items())
-    return frame(SETTINGS, 0, 0, payload)
-
-
-def parse_settings(payload: bytes) -> dict[int, int]:
-    """Identifiers and values of a SETTINGS payload; raises ProtocolError on a torn one."""
-    if len(payload) % 6:
-        raise ProtocolError(f"SETTINGS of {len(payload)} bytes")
-    return dict(struct.iter_unpack(">HL", payload))
-
-
-def window_update(stream: int, increment: int) -> bytes:
-    """A WINDOW_UPDATE frame; stream 0 is the connection."""
-    return frame(WINDOW_UPDATE, 0, stream, increment.to_bytes(4, "big"))
-
-
-def error_name(code: int) -> str:
-    """An HTTP/2 error code by its name."""
-    return _ERROR_NAMES[code] if code < len(_ERROR_NAMES) else f"error {code}"
-
-
-def unpadded(payload: bytes, flags: int) -> bytes:
-    """The payload of a DATA or HEADERS frame without padding and priority."""
-    start = end = 0
-    if flags & PADDED:
-        start, end = 1, payload[0]
-    if flags & PRIORITY:
-        start += 5
-    if start + end > len(payload):
-        raise ProtocolError("padding longer than its frame")
-    return payload[start : len(payload) - end]
 
 
 def _string(text: bytes) -> bytes:
@@ -173,16 +82,10 @@ class ResponseBlocks:
 
 
 def _percent_decoded(text: str) -> str:
-    from urllib.parse import unquote
-
     return unquote(text)
 
 
 def _decode(block: bytes) -> dict[str, str]:
-    # Imported here: hpack is needed by the bench alone, and `racos` should start without it.
-    from hpack import Decoder
-    from hpack.exceptions import HPACKError
-
     decoder = Decoder()
     decoder.max_allowed_table_size = 0
     decoder.header_table_size = 0

@@ -13,7 +13,8 @@ import struct
 from time import monotonic
 from typing import Final, cast
 
-from bench.frames import (
+from bench.frames import Outcome, ResponseBlocks, request_blocks
+from etcdshim.http2.frames import (
     ACK,
     CANCEL,
     CONTINUATION,
@@ -37,14 +38,11 @@ from bench.frames import (
     WINDOW_DEFAULT,
     WINDOW_MAX,
     WINDOW_UPDATE,
-    Outcome,
     ProtocolError,
-    ResponseBlocks,
     error_name,
     frame,
     frame_header,
     parse_settings,
-    request_blocks,
     settings,
     unpadded,
     window_update,

@@ -14,10 +14,15 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
-from bench.frames import Outcome, ProtocolError
+from bench.frames import (
+    Outcome,
+)
 from bench.h2 import Connection, Exchange, connect
 from bench.recorder import Histogram, Timeline
 from bench.workload import Workload, WrongAnswer
+from etcdshim.http2.frames import (
+    ProtocolError,
+)
 
 _UNAVAILABLE: Final = 14
 _DEADLINE_EXCEEDED: Final = 4

@@ -16,9 +16,11 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.frames import ProtocolError
 from bench.load import Load, LoadError, LoadResult, Window
 from bench.workload import Gets, Puts, Values, Workload
+from etcdshim.http2.frames import (
+    ProtocolError,
+)
 
 _PREFILL_TIMEOUT_S: Final = 600.0
 _PROGRESS_S: Final = 0.2

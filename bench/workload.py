@@ -10,7 +10,9 @@ import random
 import struct
 from typing import Final, Protocol
 
-from bench.frames import ProtocolError
+from etcdshim.http2.frames import (
+    ProtocolError,
+)
 from etcdshim.pb import rpc_pb2
 
 PUT_PATH: Final = "/etcdserverpb.KV/Put"

@@ -19,7 +19,6 @@ from etcdshim.asgi_wire import (
     OK,
     PREFIX_BYTES,
     UNIMPLEMENTED,
-    UNKNOWN,
     AsgiApp,
     Event,
     FrameReader,
@@ -32,6 +31,7 @@ from etcdshim.asgi_wire import (
     trailers,
     unpack_prefix,
 )
+from etcdshim.grpc_unary import NO_REQUEST, PARSE_ERROR, TWO_REQUESTS, is_grpc, status_of
 
 __all__ = [
     "Call",
@@ -61,39 +61,34 @@ _START_FULL: Event = {
 _FLUSH: Event = {"type": "http.response.body", "body": b"", "more_body": True}
 _NO_MORE_BODY: Event = {"type": "http.response.body", "body": b"", "more_body": False}
 _SUCCESS = trailers(OK, "")
-_PARSE_ERROR = "grpc: error unmarshalling request"
-_NO_REQUEST = "cardinality violation: received no request message from non-client-streaming RPC"
-_TWO_REQUESTS = (
-    "cardinality violation: received multiple request messages for non-client-streaming RPC"
-)
 
 
 class GrpcApp:
     """An ASGI application that serves `routes` as gRPC and hands everything else to `http`."""
 
     def __init__(self, routes: Routes, http: AsgiApp, *, limits: GrpcLimits | None = None) -> None:
-        self._routes = dict(routes)
+        self.routes = dict(routes)
         self._http = http
-        self._limits = GrpcLimits() if limits is None else limits
-        self._overseer = Overseer(self._limits)
-        self._services = {path.rpartition("/")[0] for path in self._routes}
+        self.limits = GrpcLimits() if limits is None else limits
+        self.overseer = Overseer(self.limits)
+        self._services = {path.rpartition("/")[0] for path in self.routes}
 
     def statistics(self) -> dict[str, int]:
         """Calls now open, by kind."""
-        return self._overseer.statistics()
+        return self.overseer.statistics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The first of repeated headers counts, so the list is turned round.
         headers: dict[bytes, bytes] = dict(reversed(scope.get("headers", ())))
         content_type = headers.get(b"content-type", b"")
-        if content_type != b"application/grpc" and not _is_grpc(content_type):
+        if content_type != b"application/grpc" and not is_grpc(content_type):
             await self._http(scope, receive, send)
             return
         if scope["method"] != "POST" or "http.response.trailers" not in scope["extensions"]:
             await _refuse_transport(scope, send)
             return
         path: str = scope["path"]
-        route = self._routes.get(path)
+        route = self.routes.get(path)
         loop = asyncio.get_running_loop()
         timeout = headers.get(b"grpc-timeout")
         try:
@@ -121,22 +116,22 @@ class GrpcApp:
         receive: Receive,
         send: Send,
     ) -> None:
-        self._overseer.enter(call)
+        self.overseer.enter(call)
         try:
             try:
                 event = await receive()
-                payload = _whole_message(event.get("body", b""), self._limits.max_request_bytes)
+                payload = _whole_message(event.get("body", b""), self.limits.max_request_bytes)
                 if payload is None:
                     payload = await self._gather_message(event, headers, receive)
                 call.departures = receive
-                response = await route.handler(parse(route.request, payload, _PARSE_ERROR), call)
+                response = await route.handler(parse(route.request, payload, PARSE_ERROR), call)
                 reply = frame(response.SerializeToString())
             finally:
-                self._overseer.leave(call)
+                self.overseer.leave(call)
         except asyncio.CancelledError:
             await _refuse(send, _cancelled(call))
         except Exception as failure:  # the supervisor of unary handlers
-            await _refuse(send, _status_of(call, failure))
+            await _refuse(send, status_of(call, failure))
         else:
             try:  # not suppress(), which costs as much as one of these sends
                 await send(_START)
@@ -155,10 +150,10 @@ class GrpcApp:
             payload = reader.next_message()
             if payload is not None:
                 if not reader.empty:
-                    raise GrpcError(INTERNAL, _TWO_REQUESTS)
+                    raise GrpcError(INTERNAL, TWO_REQUESTS)
                 return payload
             if not event.get("more_body", False):
-                raise GrpcError(INTERNAL, _NO_REQUEST if reader.empty else "unexpected EOF")
+                raise GrpcError(INTERNAL, NO_REQUEST if reader.empty else "unexpected EOF")
             event = await receive()
         raise GrpcError(CANCELLED, "context canceled")
 
@@ -169,7 +164,7 @@ class GrpcApp:
         timer = None
         if stream.deadline is not None:
             timer = asyncio.get_running_loop().call_at(stream.deadline, stream.expire)
-        self._overseer.add_stream(stream)
+        self.overseer.add_stream(stream)
         try:
             # At once: some clients wait for it before their first request. The empty event is what
             # makes a server part with the headers.
@@ -182,23 +177,23 @@ class GrpcApp:
         except asyncio.CancelledError:
             error = _cancelled(stream)
         except Exception as failure:  # the supervisor of stream handlers
-            error = _status_of(stream, failure)
+            error = status_of(stream, failure)
         finally:
-            self._overseer.remove_stream(stream)
+            self.overseer.remove_stream(stream)
             if timer is not None:
                 timer.cancel()
         if stream.stalled:
             _log.warning("grpc.stream_cut path=%s reason=%r", stream.path, error.message)
-            if self._limits.reset_stalled:
+            if self.limits.reset_stalled:
                 return
         with suppress(OSError):  # the client has left, or still does not read: the server resets
-            async with asyncio.timeout(self._limits.stall_timeout):
+            async with asyncio.timeout(self.limits.stall_timeout):
                 await send(_NO_MORE_BODY)
                 await send(trailers(error.code, error.message))
 
     def _frame_reader(self, headers: Mapping[bytes, bytes]) -> FrameReader:
         encoding = headers.get(b"grpc-encoding", b"").decode("latin-1")
-        return FrameReader(self._limits.max_request_bytes, encoding)
+        return FrameReader(self.limits.max_request_bytes, encoding)
 
     def _unknown(self, path: str) -> GrpcError:
         service, slash, method = path.rpartition("/")
@@ -207,11 +202,6 @@ class GrpcApp:
         if service not in self._services:
             return GrpcError(UNIMPLEMENTED, f"unknown service {service[1:]}")
         return GrpcError(UNIMPLEMENTED, f"unknown method {method} for service {service[1:]}")
-
-
-def _is_grpc(content_type: bytes) -> bool:
-    """application/grpc, with or without a subtype or parameters; not application/grpc-web."""
-    return content_type.startswith(b"application/grpc") and content_type[16:17] in (b"", b"+", b";")
 
 
 def _whole_message(body: bytes, limit: int) -> bytes | None:
@@ -229,28 +219,6 @@ def _cancelled(call: Call) -> GrpcError:
     if call.end is None or call.task.uncancel() > 0:
         raise asyncio.CancelledError
     return call.end
-
-
-def _status_of(call: Call, failure: Exception) -> GrpcError:
-    """The status a handler's exception means; logs it unless the handler chose the status."""
-    if call.end is not None:
-        return call.end  # what a handler raises while it is being stopped says nothing new
-    if isinstance(failure, ExceptionGroup):
-        failure = _first_status(failure) or failure
-    if isinstance(failure, GrpcError):
-        return failure
-    _log.error("grpc.handler_failed path=%s", call.path, exc_info=failure)
-    return GrpcError(UNKNOWN, str(failure))
-
-
-def _first_status(group: ExceptionGroup[Exception]) -> GrpcError | None:
-    """The status raised in a handler's task group, if one was."""
-    for failure in group.exceptions:
-        if isinstance(failure, ExceptionGroup):
-            failure = _first_status(failure) or failure
-        if isinstance(failure, GrpcError):
-            return failure
-    return None
 
 
 async def _refuse(send: Send, error: GrpcError) -> None:

@@ -33,7 +33,7 @@ class GrpcLimits:
     """Bounds of one server. Sizes in bytes, times in seconds."""
 
     max_request_bytes: int = 1572864 + 512 * 1024  # etcd's request limit and its allowance for gRPC
-    stall_timeout: float = 1.0  # a stream whose reader takes nothing for this long is cut
+    stall_timeout: float = 30.0  # a stream whose reader takes nothing for this long is cut
     # How a stalled stream is cut. True: it is abandoned half-way, so that the server resets it (the
     # client sees INTERNAL, which etcd clients resume from, and the unread bytes are dropped at
     # once). False: status UNAVAILABLE, which the client sees once it has read what is before it.

@@ -81,11 +81,17 @@ def encode_message(text: str) -> bytes:
     return "".join(pieces).encode("ascii")
 
 
+def status_fields(code: int, message: str) -> list[tuple[bytes, bytes]]:
+    """The header fields that end a call with a status."""
+    fields = [(b"grpc-status", b"%d" % code)]
+    if message:
+        fields.append((b"grpc-message", encode_message(message)))
+    return fields
+
+
 def trailers(code: int, message: str) -> Event:
     """The ASGI event that ends a call with a status."""
-    headers = [(b"grpc-status", b"%d" % code)]
-    if message:
-        headers.append((b"grpc-message", encode_message(message)))
+    headers = status_fields(code, message)
     return {"type": "http.response.trailers", "headers": headers, "more_trailers": False}
 
 

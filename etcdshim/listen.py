@@ -1,4 +1,4 @@
-"""Serves an ASGI application on client URLs with h2corn, in the running event loop."""
+"""Serves gRPC, and plain HTTP beside it, on client URLs in the running event loop."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 from urllib.parse import urlsplit
 
-from h2corn import Config, Server
+from etcdshim.asgi import GrpcApp
+from etcdshim.grpc_unary import UnaryCalls
+from etcdshim.http2.server import Server
 
 _BACKLOG = 4096
-# A response nobody takes pins memory; HTTP/2 resets its stream after this many seconds without
-# progress. The gRPC layer cuts streams sooner, so this ends unary answers and cut streams' remains.
-_PINNED_SECONDS = 10.0
+_WINDOW_MARGIN = 64 * 1024  # beside the largest message: its prefix, and some of the next
 
 
 async def serve(
-    app: Any,
+    app: GrpcApp,
     *,
     urls: Sequence[str],
     on_ready: Callable[[Sequence[str]], None],
@@ -39,41 +38,22 @@ async def serve(
     with ExitStack() as closing:
         # Bound here, not by the server: its errors do not name what is wrong as precisely.
         listeners = [closing.enter_context(_listen(*address)) for address in addresses]
-        bind = tuple(f"fd://{listener.fileno()}" for listener in listeners)
-        server = Server(app, _config(bind, grace, max_concurrent_streams))
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve())
-            await server.wait_started()
-            on_ready([_join(*listener.getsockname()[:2]) for listener in listeners])
-            stopped = group.create_task(stop.wait())
-            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            closing.close()  # from here on, connection attempts are refused
-            stopped.cancel()
-            server.shutdown()
+        server = Server(
+            app,
+            UnaryCalls(app),
+            window=app.limits.max_request_bytes + _WINDOW_MARGIN,
+            streams_max=max_concurrent_streams,
+        )
+        await server.start(listeners)
+        on_ready([_join(*listener.getsockname()[:2]) for listener in listeners])
+        await stop.wait()
+        await server.stop(grace)
 
 
 async def check(urls: Sequence[str]) -> None:
     """Raises as `serve` would now, if one of these URLs cannot be served."""
     for url in urls:
         _listen(*await _resolve(url)).close()
-
-
-def _config(bind: tuple[str, ...], grace: float, max_concurrent_streams: int) -> Config:
-    return Config(
-        bind=bind,
-        grpc=True,
-        lifespan="off",  # the application's parts are started and stopped by the node
-        access_log=False,
-        max_concurrent_streams=max_concurrent_streams,
-        timeout_graceful_shutdown=grace,
-        # Watches idle for days, and clients keep connections open without calls.
-        timeout_keep_alive=0,
-        h2_timeout_write=0,  # would close the connection of a slow but moving reader
-        h2_timeout_response_stall=_PINNED_SECONDS,
-        limit_concurrency=0,
-        limit_connections=0,
-        date_header=False,
-    )
 
 
 async def _resolve(url: str) -> tuple[str, int]:

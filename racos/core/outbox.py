@@ -130,7 +130,7 @@ def _join(last: object, new: _T) -> _T | None:
     if not isinstance(new, _RANGED) or type(last) is not type(new):
         return None
     assert isinstance(last, _RANGED)
+    if last.last + 1 != new.first:
+        return None
     whole = last._replace(last=new.last)
-    if last.last + 1 == new.first and new._replace(first=last.first) == whole:
-        return cast(_T, whole)
-    return None
+    return cast(_T, whole) if new._replace(first=last.first) == whole else None

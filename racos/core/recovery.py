@@ -92,6 +92,7 @@ class Recovered:
     def _add_applied(self, record: AppliedRecord) -> list[int]:
         if record.end <= self.frontier:
             return []
+        assert record.start <= self.frontier, "the replay began behind something it needs"
         ones = [position for position in record.ones if position >= self.frontier]
         self.ones.update(ones)
         for position in ones:

@@ -14,7 +14,7 @@ the keys have. `number` orders several changes of one key within one revision.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -40,6 +40,7 @@ _FRAGMENT_BYTES = 16
 _REVISION = Struct(">Q")
 _COUNT = Struct("<I")
 _CHANGE = Struct("<BI")  # is_delete, length of key
+_ONE_PUT = Struct("<IBI")
 _LEASE_KEY = Struct(">q")
 _LEASE = Struct("<qQQ")
 _COUNTERS = Struct("<qqqQQ")
@@ -127,17 +128,19 @@ def revision_of_changes(entry: bytes) -> int:
     return number
 
 
-def encode_changes(revisions: Iterable[Iterable[tuple[bool, bytes]]]) -> bytes:
-    """Consecutive revisions, each as (is_delete, key) of its changes in order."""
-    parts: list[bytes] = []
-    for changes in revisions:
-        listed = [_CHANGE.pack(is_delete, len(key)) + key for is_delete, key in changes]
-        parts.append(_COUNT.pack(len(listed)))
-        parts += listed
-    return b"".join(parts)
+def encode_changes(changes: Sequence[tuple[bool, bytes]]) -> bytes:
+    """One revision: (is_delete, key) of its changes in order."""
+    listed = [_CHANGE.pack(is_delete, len(key)) + key for is_delete, key in changes]
+    return _COUNT.pack(len(listed)) + b"".join(listed)
+
+
+def encode_put(key: bytes) -> bytes:
+    """As `encode_changes`, of the commonest revision: one put."""
+    return _ONE_PUT.pack(1, 0, len(key)) + key
 
 
 def decode_changes(data: bytes) -> list[list[tuple[bool, bytes]]]:
+    """The revisions whose encodings were joined."""
     revisions: list[list[tuple[bool, bytes]]] = []
     at = 0
     while at < len(data):

@@ -6,7 +6,7 @@ the shelf, as the names of the keys each revision changed. Their versions are th
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from racos.mvcc.encoding import (
     changes_key,
     decode_changes,
     encode_changes,
+    encode_put,
     revision_of_changes,
 )
 from racos.mvcc.errors import Compacted
@@ -46,6 +47,8 @@ class History:
         "_recent",
         "_saved",
         "_shelf",
+        "_sizes",
+        "_written",
     )
 
     def __init__(
@@ -56,7 +59,10 @@ class History:
         self._first_recent = newest + 1  # revision of _recent[0]
         self._recent: list[Entry] = []
         self._saved = newest  # the shelf has everything up to this revision
-        self._bytes = 0  # that the recent entries are reckoned to take
+        # What was saved at a time, of that which is in memory: revisions, and about how many bytes.
+        self._sizes: deque[tuple[int, int]] = deque()
+        self._bytes = 0  # all of them
+        self._written = index.written_bytes  # when something was saved last
         self._bytes_max = recent_bytes
         # The part of the shelf that was read last: its first revision, and the changes from there.
         self._chunk: tuple[int, list[list[tuple[bool, bytes]]]] = (0, [])
@@ -68,21 +74,21 @@ class History:
     def append(self, entry: Entry) -> None:
         """Record the next revision."""
         self._recent.append(entry)
-        self._bytes += _size(entry)
 
     def save(self) -> None:
         """Write what was appended since the last time to the shelf, and bound the memory."""
-        newest = self.newest
-        while self._saved < newest:
+        while self._saved < self.newest:
             start = self._saved + 1
             first = start - self._first_recent
             entries = self._recent[first : first + _CHUNK_REVISIONS_MAX]
-            named = [
-                [(event.is_delete, event.kv.key) for event in _events(entry)] for entry in entries
-            ]
-            self._shelf.put(changes_key(start), encode_changes(named))
+            data, changes = _encode(entries)
+            self._shelf.put(changes_key(start), data)
             self._saved += len(entries)
-        if self._bytes > self._bytes_max:
+            written, self._written = self._written, self._index.written_bytes
+            size = self._written - written + changes * 2 * RECORD_OVERHEAD_BYTES
+            self._sizes.append((len(entries), size))
+            self._bytes += size
+        while self._bytes > self._bytes_max:
             self._shorten()
 
     def events(self, revision: int, compact_revision: int) -> Sequence[Event]:
@@ -142,9 +148,13 @@ class History:
         return chunk[revision - first]
 
     def _shorten(self) -> None:
-        """Forget the older half of what the shelf has as well."""
-        gone = min(len(self._recent) // 2 + 1, self._saved + 1 - self._first_recent)
-        self._bytes -= sum(map(_size, self._recent[:gone]))
+        """Forget at least the oldest quarter of what the shelf has as well."""
+        gone, wanted = 0, self._bytes - self._bytes_max * 3 // 4
+        while wanted > 0:
+            revisions, size = self._sizes.popleft()
+            gone += revisions
+            wanted -= size
+            self._bytes -= size
         del self._recent[:gone]
         self._first_recent += gone
 
@@ -174,12 +184,19 @@ def _events(entry: Entry) -> Sequence[Event]:
     return entry
 
 
-def _size(entry: Entry) -> int:
-    """Bytes of memory, about."""
-    size = 0
-    for event in _events(entry):
-        for kv in (event.kv, event.prev_kv):
-            if kv is not None:
-                value = kv.value
-                size += RECORD_OVERHEAD_BYTES + (len(value) if isinstance(value, bytes) else 500)
-    return size
+def _encode(entries: Sequence[Entry]) -> tuple[bytes, int]:
+    """The names of what consecutive revisions changed, and how many changes there were."""
+    parts: list[bytes] = []
+    changes = len(entries)
+    for entry in entries:
+        if isinstance(entry, KeyValue):
+            parts.append(encode_put(entry.key))
+        elif isinstance(entry, Event):
+            if entry.is_delete:
+                parts.append(encode_changes([(True, entry.kv.key)]))
+            else:
+                parts.append(encode_put(entry.kv.key))
+        else:
+            changes += len(entry) - 1
+            parts.append(encode_changes([(event.is_delete, event.kv.key) for event in entry]))
+    return b"".join(parts), changes

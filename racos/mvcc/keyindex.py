@@ -53,6 +53,11 @@ class KeyIndex:
         self._changing = 0  # the revision that changed something last
         self._number = 0  # of its last change
 
+    @property
+    def written_bytes(self) -> int:
+        """Of versions put, since the start."""
+        return self._records.written_bytes
+
     def put(self, kv: KeyValue, previous: KeyValue | None) -> None:
         """Make `kv` its key's present version; `previous` is the one before, None if not live."""
         self._count(kv.mod_revision)
@@ -178,7 +183,9 @@ class KeyIndex:
     def _supersede(self, kv: KeyValue) -> None:
         """A present version becomes a past one, by the change that was just counted."""
         number = FINAL_NUMBER if kv.mod_revision < self._changing else 2 * self._number
-        self._shelf.put(past_key(kv.key, kv.mod_revision, number), encode_record(kv))
+        data = encode_record(kv)
+        self._shelf.put(past_key(kv.key, kv.mod_revision, number), data)
+        self._records.written_bytes += len(data)
 
     def _kill(self, kv: KeyValue, revision: int) -> Event:
         self._count(revision)

@@ -16,7 +16,14 @@ RECORD_OVERHEAD_BYTES = 350  # of a cached version in Python: tuple, integers, k
 
 
 class Records:
-    __slots__ = ("_old", "_shelf", "_young", "_young_bytes", "_young_bytes_max")
+    __slots__ = (
+        "_old",
+        "_shelf",
+        "_young",
+        "_young_bytes",
+        "_young_bytes_max",
+        "written_bytes",
+    )
 
     def __init__(self, shelf: Shelf, cache_bytes: int = CACHE_BYTES) -> None:
         self._shelf = shelf
@@ -24,6 +31,7 @@ class Records:
         self._old: dict[bytes, KeyValue] = {}
         self._young_bytes = 0
         self._young_bytes_max = cache_bytes // 2
+        self.written_bytes = 0  # of versions, since the start
 
     def get(self, key: bytes) -> KeyValue | None:
         """The key's present version, None if it is not live."""
@@ -48,8 +56,13 @@ class Records:
         return kv
 
     def put(self, kv: KeyValue) -> None:
-        self._shelf.put(LIVE + kv.key, encode_record(kv))
-        self._keep(kv)
+        data = encode_record(kv)
+        self._shelf.put(LIVE + kv.key, data)
+        self._young[kv.key] = kv
+        self._young_bytes += RECORD_OVERHEAD_BYTES + len(data)
+        self.written_bytes += len(data)
+        if self._young_bytes > self._young_bytes_max:
+            self._grow_old()
 
     def remove(self, key: bytes) -> None:
         self._shelf.delete(LIVE + key)
@@ -67,5 +80,8 @@ class Records:
             len(value) if isinstance(value, bytes) else RECORD_OVERHEAD_BYTES
         )
         if self._young_bytes > self._young_bytes_max:
-            self._old, self._young = self._young, {}
-            self._young_bytes = 0
+            self._grow_old()
+
+    def _grow_old(self) -> None:
+        self._old, self._young = self._young, {}
+        self._young_bytes = 0

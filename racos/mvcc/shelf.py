@@ -76,7 +76,7 @@ class Shelf(Protocol):
 
     @property
     def flushed_sequence(self) -> int:
-        """The highest sequence such that commits up to it are durable here."""
+        """Commits up to this sequence are durable here; 0 before the first flush since a start."""
 
     @property
     def unflushed_bytes(self) -> int:

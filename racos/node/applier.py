@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from racos.errors import RequestTimedOut
-from racos.mvcc.command import CodedValue, Command, Compact
+from racos.mvcc.command import CodedValue, Command, Compact, Txn
 from racos.mvcc.errors import StoreError
 from racos.mvcc.store import Store
 from racos.node.batcher import Reply
@@ -116,7 +116,7 @@ class Applier:
 
     def _ready(self, command: Command) -> bool:
         """Whether the bytes that applying this command needs are here; else start loading them."""
-        if isinstance(command, Compact):
+        if not isinstance(command, Txn):
             return True
         missing = [v for v in self.store.values_needed(command) if v not in self._loaded]
         if not missing:

@@ -66,6 +66,11 @@ class Batcher:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether `next` may have something to propose."""
+        return bool(self._waiting or self._ready)
+
     def add(self, command: Command, reply: Reply, now: float) -> None:
         """Queue a command; a full queue is refused at once."""
         limits = self.limits

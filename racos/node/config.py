@@ -46,6 +46,9 @@ class NodeConfig:
     data_fragments: int = 0  # k of the erasure code; 0: n - f
     inline_limit: int = 4096  # bytes; larger values are erasure coded
     heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
+    rewrite_bytes_per_second: int = 32 * 1024**2  # of the log, to give back what is dead around it
+    history_bytes: int = 256 * 1024**2  # of the log, kept for members that are away
+    segment_bytes: int = 64 * 1024**2  # of a segment of the log
     warnings: tuple[str, ...] = ()  # one line each, for the operator
 
     @property
@@ -112,6 +115,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         data_fragments=given.number("data-fragments"),
         inline_limit=given.number("inline-limit"),
         heal_bytes_per_second=given.number("heal-rate"),
+        rewrite_bytes_per_second=given.number("rewrite-rate"),
+        history_bytes=given.number("history-bytes"),
+        segment_bytes=given.number("segment-bytes"),
         warnings=given.warnings,
     )
 
@@ -240,6 +246,8 @@ def _check_sizes(config: NodeConfig) -> None:
         ("--max-txn-ops", config.max_txn_ops),
         ("--suspect-after", config.suspect_after),
         ("--heal-rate", config.heal_bytes_per_second),
+        ("--rewrite-rate", config.rewrite_bytes_per_second),
+        ("--segment-bytes", config.segment_bytes),
         ("--watch-progress-notify-interval", config.watch_progress_notify_interval),
     ):
         if size <= 0:

@@ -156,6 +156,11 @@ class Driver:
         return (self.connected | 1 << self.me) & ~self.replica.peers.suspected(now)
 
     @property
+    def flushing(self) -> bool:
+        """Whether a log batch is on its way to the disk."""
+        return self._flushing
+
+    @property
     def staged(self) -> Shelf | None:
         """A newer state, taken from another replica: end this driver, and start one on it."""
         return self.keeper.receiver.staged
@@ -231,7 +236,11 @@ class Driver:
 
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
-        for message in wire.decode(header, blobs, self.quorum.total):
+        self.on_messages(sender, wire.decode(header, blobs, self.quorum.total))
+
+    def on_messages(self, sender: int, messages: Iterable[wire.NodeMessage]) -> None:
+        """What a frame from a peer says."""
+        for message in messages:
             if isinstance(message, Chunk):
                 self.replica.install(sender, message)
             elif isinstance(message, wire.FragmentRequest):
@@ -337,7 +346,8 @@ class Driver:
     def _propose(self) -> None:
         limits = self.batcher.limits
         while (
-            len(self._in_flight) < limits.in_flight
+            self.batcher.has_work  # asked first: it costs least, and mostly there is none
+            and len(self._in_flight) < limits.in_flight
             and self.log.queued_bytes < LOG_QUEUE_BYTES_MAX
             and self.replica.can_propose()
         ):

@@ -37,6 +37,7 @@ class Keeper:
         "_applied",
         "_changes",
         "_log",
+        "_replayed",
         "_send",
         "_shelf",
         "_total",
@@ -66,6 +67,7 @@ class Keeper:
         self._shelf = shelf
         self._send = send
         self._changes: Counter[int] = Counter()  # references, since the last step
+        self._replayed = False  # all of the log that a start reads
         self._applied = applied  # the index has applied everything below
         self.on_logged: Callable[[], None] = lambda: None  # a record without hurry is in the log
         space = space or Space()
@@ -117,6 +119,7 @@ class Keeper:
         """All of the log was read."""
         self.library.replay_ended(frontier)
         self.retention.durable(self._log.durable_sequence)
+        self._replayed = True
 
     def append(self, record: PayRecord) -> int:
         """Keep fragments that promise nothing; returns the log's sequence. No hurry."""
@@ -138,7 +141,8 @@ class Keeper:
         changes, self._changes = self._changes, Counter()
         self._applied = end
         self.library.settle(end, changes)
-        self.retention.advance(self._shelf, end, self._log.last_segment)
+        if self._replayed:  # until then it is not known which segments are needed
+            self.retention.advance(self._shelf, end, self._log.last_segment)
 
     def dropped(self) -> None:
         """Old versions were dropped: likewise."""

@@ -24,12 +24,9 @@ class Adversary:
     replica's states for longer than their patience lasts, and hear late of what the favourite says.
     """
 
-    def __init__(
-        self, source: random.Random, total: int, delay: float, late: float, suspect: float
-    ) -> None:
+    def __init__(self, source: random.Random, total: int, late: float, suspect: float) -> None:
         self._source = source
         self._total = total
-        self._delay = delay
         self._late = late
         self._suspect = suspect
         self._heard: dict[tuple[int, int, int, int], list[int]] = {}
@@ -39,22 +36,21 @@ class Adversary:
         self._favourite: int | None = None
         self._missed = 0
 
-    def delay(self, sender: int, receiver: int, message: NodeMessage) -> float:
-        """Seconds until this message reaches that receiver."""
+    def lateness(self, sender: int, receiver: int, message: NodeMessage) -> float:
+        """By how many seconds this message comes later to that receiver than it might."""
         self._messages += 1
         if self._messages % _MOOD_MESSAGES == 0:
             self._change_mood()
-        usual = self._delay * (0.5 + self._source.random())
         if self._favourite is not None:
-            return usual + self._favour(self._favourite, sender, receiver, message)
+            return self._favour(self._favourite, sender, receiver, message)
         if isinstance(message, Pay):
-            return usual + self._keep_batch(receiver, message)
+            return self._keep_batch(receiver, message)
         if isinstance(message, State):
-            return usual + self._mix_states(receiver, message)
+            return self._mix_states(receiver, message)
         if isinstance(message, Vote):
             late = message.value != UNSURE and (receiver + message.first + message.phase) % 2
-            return usual + late * self._late
-        return usual
+            return late * self._late
+        return 0.0
 
     def _change_mood(self) -> None:
         self._favourite = None

@@ -47,9 +47,12 @@ class Failure:
 
 def run_one(options: Options, write: Callable[[str], None] | None = None) -> Outcomes | Failure:
     """One world, to its end."""
+    begun = time.process_time()
     world = World(options, write)
     try:
-        return world.run()
+        outcomes = world.run()
+        outcomes.cpu_seconds = time.process_time() - begun
+        return outcomes
     except Violation as violation:
         return Failure(options, violation.invariant, str(violation), world.events.now)
     except Exception as error:  # a supervisor: whatever a run dies of is a finding
@@ -65,11 +68,12 @@ def run_seed(seed: int, settings: str = "") -> Outcomes | Failure:
 
 @dataclass(slots=True)
 class Totals:
-    """Sums over runs. `cpu_seconds` counts the runs alone, on one core each."""
+    """Sums over runs. `cpu_seconds` counts the runs alone, each on one core."""
 
     runs: int = 0
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     virtual_seconds: float = 0.0
     messages: int = 0
     calls: int = 0
@@ -81,13 +85,17 @@ class Totals:
     phases: Counter[int] = field(default_factory=Counter)
     contested: Counter[int] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    shapes: Counter[int] = field(default_factory=Counter)  # runs by the number of nodes
 
     def add(self, result: Outcomes | Failure) -> None:
         self.runs += 1
         if isinstance(result, Failure):
             self.failures.append(result)
+            self.shapes[result.options.nodes] += 1
             return
+        self.shapes[result.nodes] += 1
         for name in (
+            "cpu_seconds",
             "virtual_seconds",
             "messages",
             "calls",
@@ -104,12 +112,14 @@ class Totals:
 
     def lines(self) -> Iterator[str]:
         """The summary, ready to print."""
-        seconds = max(self.seconds, 1e-9)
+        seconds, cpu = max(self.seconds, 1e-9), max(self.cpu_seconds, 1e-9)
         yield (
             f"{self.runs} seeds in {self.seconds:.1f} s: {self.runs / seconds:.2f} seeds/s, "
-            f"{self.messages / seconds:,.0f} delivered messages/s, "
-            f"{self.virtual_seconds / seconds:.1f} virtual seconds per second"
+            f"{cpu / max(self.runs, 1):.3f} CPU seconds a seed, "
+            f"{self.messages / cpu:,.0f} delivered messages/s per core, "
+            f"{self.virtual_seconds / cpu:.1f} virtual seconds per CPU second"
         )
+        yield f"seeds by number of nodes: {by_nodes(self.shapes)}"
         yield (
             f"calls {self.calls} (acknowledged {self.acknowledged}, unknown {self.unknown}), "
             f"batches {self.batches}, deaths {self.deaths}, "
@@ -125,6 +135,11 @@ class Totals:
                 )
         yield "  ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
         yield f"violations: {len(self.failures)}"
+
+
+def by_nodes(shapes: Counter[int]) -> str:
+    """How many runs had how many nodes, for a line: `3:120 5:98`."""
+    return " ".join(f"{nodes}:{count}" for nodes, count in sorted(shapes.items()))
 
 
 def percentile(counts: Counter[int], share: float) -> int:

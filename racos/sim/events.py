@@ -24,15 +24,15 @@ class Events:
         self._number += 1
         heappush(self._heap, (self.now + delay, self._number, action, arguments))
 
-    def step(self, end: float) -> bool:
-        """Run the next action if it is due before `end`; False (and time is `end`) if none is."""
-        heap = self._heap
-        if not heap or heap[0][0] >= end:
-            self.now = end
-            return False
-        self.now, _, action, arguments = heappop(heap)
-        action(*arguments)
-        return True
+    def run(self, end: float) -> int:
+        """Run all that is due before `end`, which is the time then; returns how many ran."""
+        heap, ran = self._heap, 0
+        while heap and heap[0][0] < end:
+            self.now, _, action, arguments = heappop(heap)
+            action(*arguments)
+            ran += 1
+        self.now = end
+        return ran
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -12,20 +12,21 @@ from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
+from racos.errors import RequestTimedOut
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
+from racos.node.cleaner import Space
 from racos.node.driver import Driver
 from racos.node.driver import Options as NodeOptions
 from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
 from racos.sim.events import Action, Events
+from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.sim.violation import Violation
 from racos.storage.log import Appended, Batch, Log, LogError, Replayed
 
-TIMER_SECONDS = 0.01  # of the node's own clock, as in production
-TURN_SECONDS = 0.0001  # from an input to the turn that handles it: what comes between is joined
 SECRET = b"simulated"
 
 
@@ -98,6 +99,7 @@ class Machine:
         self.sync_fails = False  # the next one does
         self.reports: list[str] = []
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
+        self.installed = 0  # states taken from others
         self.shelf = MemoryShelf()  # the index: what a crash leaves of it is some prefix
         self.clock = Clock(events, 1000.0 * lane)
         self._events = events
@@ -152,10 +154,16 @@ class Machine:
             Flusher(self._start_batch),
             self.clock,
             options=NodeOptions(
-                options.inline_limit, 1 << 18, Limits(request_seconds=options.request_seconds)
+                options.inline_limit,
+                1 << 18,
+                Limits(request_seconds=options.request_seconds),
+                space=Space(
+                    history_bytes=options.history_bytes, grace_seconds=options.grace_seconds
+                ),
             ),
             hello=Hello(f"n{self.lane}", ()),
             shelf=self.shelf,
+            stage=MemoryShelf,
             applied=lambda first, last: self._observer.applied(self.lane, first, last),
             report=self.reports.append,
         )
@@ -196,8 +204,13 @@ class Machine:
 
     def transitions(self) -> Counter[str]:
         """What the core counted, over all lives."""
-        now = self.driver.replica.agreement.statistics if self.driver is not None else {}
-        return self._transitions + Counter(now)
+        if self.driver is None:
+            return self._transitions
+        now = Counter(self.driver.replica.agreement.statistics)
+        space = self.driver.keeper.statistics()
+        now["segments rewritten"] = space.rewritten_segments
+        now["segments removed"] = space.removed_segments
+        return self._transitions + now
 
     def _die(self, *, power: bool, why: str) -> None:
         self._transitions = self.transitions()
@@ -247,12 +260,12 @@ class Machine:
         except OSError as error:  # production ends the process, too
             self.kill(power=False, why=str(error))
 
-    def deliver(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
-        self.do(self._on_frame, sender, header, blobs)
+    def deliver(self, sender: int, frame: Frame) -> None:
+        self.do(self._on_frame, sender, frame)
 
-    def _on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
+    def _on_frame(self, sender: int, frame: Frame) -> None:
         assert self.driver is not None
-        self.driver.on_frame(sender, header, blobs)
+        self.driver.on_messages(sender, frame)
         self.wake()
 
     def call(self, action: Callable[[Driver], None]) -> None:
@@ -267,17 +280,19 @@ class Machine:
     def wake(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self.after(TURN_SECONDS, self._turn)
+            self.after(self.options.turn, self._turn)
 
     def _turn(self) -> None:
         assert self.driver is not None
         self._scheduled = False
         self.driver.turn()
+        self._maybe_install()
 
     def _on_timer(self) -> None:
         assert self.driver is not None
         self.driver.turn()
-        self.after(TIMER_SECONDS / self.clock.rate, self._on_timer)
+        self.after(self.options.timer / self.clock.rate, self._on_timer)
+        self._maybe_install()
 
     # -- the driver's link and flusher -----------------------------------------------------------
 
@@ -306,10 +321,21 @@ class Machine:
             return
         self._observer.synced(self.lane, batch.sequence)
         # Between the sync and its announcement lies a moment at which the node may die.
-        self.after(TURN_SECONDS, self._flushed, batch)
+        self.after(self.options.turn, self._flushed, batch)
 
     def _flushed(self, batch: Batch) -> None:
         assert self.driver is not None
         self._batch = None
         self.driver.flushed(batch)
         self.driver.turn()
+        self._maybe_install()
+
+    def _maybe_install(self) -> None:
+        """Begin a new life on the state that the node took from another one, if it did."""
+        driver = self.driver
+        if driver is not None and driver.staged is not None:
+            assert isinstance(driver.staged, MemoryShelf)
+            self.shelf = driver.staged
+            self.installed += 1
+            driver.stop(RequestTimedOut())
+            self.kill(power=False, why="took a state")

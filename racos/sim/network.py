@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from racos.core.messages import Buffer
 from racos.node import wire
+from racos.node.wire import NodeMessage
 from racos.sim.adversary import Adversary
 from racos.sim.events import Events
 from racos.sim.options import Options
 
-Deliver = Callable[[int, int, bytes, Sequence[Buffer]], None]  # sender, receiver, header, blobs
+# What one frame says. It was bytes: see `Network.send`.
+Frame: TypeAlias = tuple[NodeMessage, ...]
+Deliver = Callable[[int, int, Frame], None]  # sender, receiver, frame
 Notify = Callable[[int, int], None]  # whom, about whom
 
 _CONNECT_SECONDS = 0.05  # between two attempts
@@ -34,7 +38,7 @@ class Link:
         self.blocked = False
         self.busy_until = 0.0  # in-order delivery: nothing arrives before this
         self.cut_from = float("inf")  # what was sent later died with the sender
-        self.held: list[tuple[int, bytes, Sequence[Buffer]]] = []
+        self.held: list[tuple[int, Frame]] = []
 
 
 class Network:
@@ -59,88 +63,93 @@ class Network:
         self._epochs = {(a, b): 0 for a in lanes for b in lanes if a < b}
         self.connected: set[tuple[int, int]] = set()  # pairs, the lower lane first
         self.calm = False  # after the heal: no more loss, duplicates or reordering
+        # Frames may be lost, repeated, overtaken, and outlive their connection.
+        self.datagrams = any(map(options.on, ("loss", "duplicate", "reorder", "adversary")))
+        self._loss = options.loss if options.on("loss") else 0.0
+        self._duplicate = options.duplicate if options.on("duplicate") else 0.0
+        self._reorder = 0.1 if options.on("reorder") else 0.0
+        self._decoded: tuple[bytes, Frame] = (b"", ())  # the last frame without blobs
         self.adversary: Adversary | None = None
         if options.on("adversary"):
             late = min(_LATE_SECONDS, options.suspect_after)
-            self.adversary = Adversary(
-                self._source, options.nodes, options.delay, late, options.suspect_after
-            )
+            self.adversary = Adversary(self._source, options.nodes, late, options.suspect_after)
         events.after(0.0, self._connect_all)
 
     # -- frames ----------------------------------------------------------------------------------
 
-    @property
-    def datagrams(self) -> bool:
-        options = self.options
-        return not self.calm and any(map(options.on, ("loss", "duplicate", "reorder", "adversary")))
-
     def send(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
+        """The frame's bytes are read here rather than by the receiver: once for all who get the
+        same, as long as they come one after the other."""
         if _pair(sender, receiver) not in self.connected:
             return False
-        blobs = [bytes(blob) for blob in blobs]
-        if self.adversary is not None and not self.calm:
-            for message in wire.decode(header, blobs, self.options.nodes):
-                delay = self.adversary.delay(sender, receiver, message)
-                one, its_blobs = wire.encode([message])
-                self._transmit(sender, receiver, one, its_blobs, delay)
+        frame = self._decode(header, blobs)
+        if self.calm:
+            self._transmit(sender, receiver, frame, self._delay())
             return True
-        options = self.options
-        if not self.calm and options.on("loss") and self._source.random() < options.loss:
+        if self.adversary is not None:
+            self._scatter(self.adversary, sender, receiver, frame)
+            return True
+        if self._loss and self._source.random() < self._loss:
             self.lost += 1
             return True
-        self._transmit(sender, receiver, header, blobs, self._delay())
-        if not self.calm and options.on("duplicate") and self._source.random() < options.duplicate:
-            self._transmit(sender, receiver, header, blobs, self._delay() * 20)
+        self._transmit(sender, receiver, frame, self._delay())
+        if self._duplicate and self._source.random() < self._duplicate:
+            self._transmit(sender, receiver, frame, self._delay() * 20)
         return True
+
+    def _decode(self, header: bytes, blobs: Sequence[Buffer]) -> Frame:
+        total = self.options.nodes
+        if blobs:
+            return tuple(wire.decode(header, [bytes(blob) for blob in blobs], total))
+        if header is not self._decoded[0]:
+            self._decoded = (header, tuple(wire.decode(header, (), total)))
+        return self._decoded[1]
+
+    def _scatter(self, adversary: Adversary, sender: int, receiver: int, frame: Frame) -> None:
+        """Message by message the adversary says how late each comes; what is equally late comes
+        together."""
+        parts: dict[float, list[NodeMessage]] = {}
+        for message in frame:
+            parts.setdefault(adversary.lateness(sender, receiver, message), []).append(message)
+        usual = self.options.delay * (0.5 + self._source.random())
+        for late, messages in parts.items():
+            self._transmit(sender, receiver, tuple(messages), usual + late)
 
     def _delay(self) -> float:
         mean = self.options.delay
         usual = mean * (0.5 + 0.5 * self._source.expovariate(1.0))
-        if not self.calm and self.options.on("reorder") and self._source.random() < 0.1:
+        if self._reorder and not self.calm and self._source.random() < self._reorder:
             return usual * 20
         return usual
 
-    def _transmit(
-        self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer], delay: float
-    ) -> None:
+    def _transmit(self, sender: int, receiver: int, frame: Frame, delay: float) -> None:
         link = self._links[sender, receiver]
         epoch = self._epochs[_pair(sender, receiver)]
         if link.blocked:
-            if self.datagrams or len(link.held) >= _HELD_MAX:
-                self.lost += 1
-            else:
-                link.held.append((epoch, header, blobs))
+            self._hold(link, epoch, frame)
             return
-        arrival = self._events.now + delay
-        if not self.datagrams:
-            arrival = link.busy_until = max(arrival, link.busy_until)
         sent_at = self._events.now
-        self._events.after(
-            arrival - sent_at, self._arrive, sender, receiver, sent_at, epoch, header, blobs
-        )
+        if not self.datagrams:
+            arrival = link.busy_until = max(sent_at + delay, link.busy_until)
+            delay = arrival - sent_at
+        self._events.after(delay, self._arrive, sender, receiver, sent_at, epoch, frame)
 
-    def _arrive(
-        self,
-        sender: int,
-        receiver: int,
-        sent_at: float,
-        epoch: int,
-        header: bytes,
-        blobs: Sequence[Buffer],
-    ) -> None:
+    def _hold(self, link: Link, epoch: int, frame: Frame) -> None:
+        if self.datagrams or len(link.held) >= _HELD_MAX:
+            self.lost += 1
+        else:
+            link.held.append((epoch, frame))
+
+    def _arrive(self, sender: int, receiver: int, sent_at: float, epoch: int, frame: Frame) -> None:
         link = self._links[sender, receiver]
-        stale = epoch != self._epochs[_pair(sender, receiver)] and not self.datagrams
+        stale = not self.datagrams and epoch != self._epochs[_pair(sender, receiver)]
         if stale or sent_at > link.cut_from:
             self.lost += 1
-            return
-        if link.blocked:
-            if self.datagrams or len(link.held) >= _HELD_MAX:
-                self.lost += 1
-            else:
-                link.held.append((epoch, header, blobs))
-            return
-        self.frames += 1
-        self._deliver(sender, receiver, header, blobs)
+        elif link.blocked:
+            self._hold(link, epoch, frame)
+        else:
+            self.frames += 1
+            self._deliver(sender, receiver, frame)
 
     # -- connections -----------------------------------------------------------------------------
 
@@ -207,16 +216,16 @@ class Network:
         link = self._links[sender, receiver]
         link.blocked = False
         held, link.held = link.held, []
-        for epoch, header, blobs in held:
+        for epoch, frame in held:
             if epoch == self._epochs[_pair(sender, receiver)]:
-                self._transmit(sender, receiver, header, blobs, self._delay())
+                self._transmit(sender, receiver, frame, self._delay())
 
     def blocked(self) -> list[tuple[int, int]]:
         return [ends for ends, link in self._links.items() if link.blocked]
 
     def calm_down(self) -> None:
         """The bad times are over: every link works and loses nothing."""
-        self.calm = True
+        self.calm, self.datagrams = True, False
         for sender, receiver in self.blocked():
             self.unblock(sender, receiver)
 

@@ -42,6 +42,7 @@ class Options:
     data: int = 2  # k
     seconds: float = 4.0  # of the phase in which anything may fail
     calls: int = 1000  # the phase ends earlier after so many
+    messages: int = 10_000  # or after so many delivered messages: more of the same teach little
     faults: tuple[str, ...] = ()
     fault_every: float = 0.5  # mean time between two faults of one class
     clients: int = 5
@@ -55,9 +56,13 @@ class Options:
     compactions: float = 0.02  # share of operations
     delay: float = 0.0005  # mean of one message
     sync: float = 0.001  # mean of one sync
+    turn: float = 0.0001  # from an input to the turn that handles it and all that came meanwhile
+    timer: float = 0.01  # from one timer's turn to the next, by the node's own clock
     loss: float = 0.05
     duplicate: float = 0.05
     segment_bytes: int = 1 << 20
+    history_bytes: int = 1 << 20  # of the log, kept for nodes that are away
+    grace_seconds: float = 2.0  # in which values that nobody refers to are still served
     rounds_max: int = 64  # W
     suspect_after: float = 0.25
     request_seconds: float = 1.5
@@ -121,12 +126,37 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
+    options = _forgetful(_paced(options))
     kind = source.random()
     if kind < 0.25:
         return _contended(options, source)
     if kind < 0.45:
         return _worn(options, source)
     return _asked(options) if kind < 0.6 else options
+
+
+def _forgetful(options: Options) -> Options:
+    """In a part of the worlds logs keep next to nothing, and much dies."""
+    source = random.Random(f"space {options.seed}")
+    if source.random() >= 0.4:
+        return options
+    return replace(
+        options,
+        segment_bytes=16 << 10,
+        history_bytes=source.choice((0, 16 << 10, 64 << 10)),
+        grace_seconds=source.choice((0.5, 2.0)),
+        compactions=0.05,
+    )
+
+
+def _paced(options: Options) -> Options:
+    """How busy the machines are: how much gathers before a turn, and how late timers come."""
+    source = random.Random(f"pace {options.seed}")
+    return replace(
+        options,
+        turn=source.choice((0.0001, 0.0005, 0.002)),
+        timer=source.choice((0.01, 0.02)),
+    )
 
 
 def _asked(options: Options) -> Options:

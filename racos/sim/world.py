@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from racos.core.effects import Effects
-from racos.core.messages import Buffer, Message
+from racos.core.messages import Buffer, Decide, Hold, Message, Pay, State, Vote
 from racos.core.quorum import Quorum
 from racos.mvcc.command import Command, Range
 from racos.node import batch as batches
@@ -28,7 +28,7 @@ from racos.sim.events import Events
 from racos.sim.faults import Faults
 from racos.sim.history import Call, Outcome
 from racos.sim.machine import Machine
-from racos.sim.network import Network
+from racos.sim.network import Frame, Network
 from racos.sim.options import Options
 from racos.sim.trace import Trace
 from racos.sim.violation import Violation
@@ -36,6 +36,9 @@ from racos.storage.log import Replayed
 
 _LOOK_SECONDS = 0.05  # between two looks at the bounds
 _DIGEST_SHARE = 0.05  # of the turns that applied something
+_POLL_SECONDS = 0.02  # between two looks at whether all is settled
+_LAST_READ_SECONDS = 1.0
+_JUDGED = frozenset((Pay, State, Vote, Decide, Hold))  # the messages that checkers listen to
 
 
 @dataclass(slots=True)
@@ -43,6 +46,8 @@ class Outcomes:
     """What one run was; printed and summed up over many."""
 
     seed: int
+    nodes: int = 0
+    cpu_seconds: float = field(default=0.0, compare=False)
     virtual_seconds: float = 0.0
     events: int = 0
     frames: int = 0
@@ -70,7 +75,7 @@ class World:
         self.durability = Durability(self.quorum)
         self.digests = Digests()
         self.bounds = Bounds()
-        self.outcomes = Outcomes(options.seed)
+        self.outcomes = Outcomes(options.seed, options.nodes)
         self._source = random.Random(f"world {options.seed}")
         self._core: tuple[int, ...] | None = None  # the nodes that are well, once healed
         self._finals: list[FinalClient] = []  # one for each of them
@@ -101,22 +106,20 @@ class World:
         for machine in self.machines:
             machine.start()
         self.events.after(_LOOK_SECONDS, self._look)
-        while self.events.now < self.options.seconds and self._calls_left():
+        while self.events.now < self.options.seconds and not self._is_enough():
             self._run_until(self.events.now + 0.1)
         self._heal()
         self._settle()
         self._judge()
         return self._sum_up()
 
-    def _calls_left(self) -> bool:
-        return len(self.record.calls) < self.options.calls
+    def _is_enough(self) -> bool:
+        options = self.options
+        calls, messages = len(self.record.calls), self.outcomes.messages
+        return calls >= options.calls or messages >= options.messages
 
     def _run_until(self, end: float) -> None:
-        step = self.events.step
-        count = 0
-        while step(end):
-            count += 1
-        self.outcomes.events += count
+        self.outcomes.events += self.events.run(end)
 
     def _heal(self) -> None:
         """End all faults for a quorum; the others are switched off for good."""
@@ -153,14 +156,15 @@ class World:
         while waiting:
             if self.events.now >= end:
                 raise Violation("P-14", f"not settled after the heal: {'; '.join(waiting)}")
-            self._run_until(self.events.now + 0.02)
+            self._run_until(self.events.now + _POLL_SECONDS)
             waiting = [*self._unanswered(finals), *self._unsettled()]
         self.outcomes.settled_after = self.events.now - begun
-        self._run_until(self.events.now + 0.1)
         for client in finals:
             machine = self.machines[client.lane]
             client.read(machine, Range(b"k", b"l"), linearizable=True)
-        self._run_until(self.events.now + 1.0)
+        end = self.events.now + _LAST_READ_SECONDS
+        while self.events.now < end and any(client.open is not None for client in finals):
+            self._run_until(self.events.now + _POLL_SECONDS)
         for client in finals:
             last = client.last
             if last is None or last.outcome is not Outcome.OK:
@@ -226,6 +230,7 @@ class World:
         outcomes.contested = Counter(self.agreement.contested())
         for machine in self.machines:
             self._counts.update(machine.transitions())
+            self._counts["states taken"] += machine.installed
         outcomes.counts = self._counts
         outcomes.counts.update({f"fault {name}": n for name, n in self.faults.counts.items()})
         outcomes.counts["frames lost"] = self.network.lost
@@ -245,9 +250,9 @@ class World:
         machine = self.machines[lane]
         return machine.driver is not None and not machine.paused
 
-    def _deliver(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> None:
-        self.trace.mix(self.events.now, b"%d>%d" % (sender, receiver), header)
-        self.machines[receiver].deliver(sender, header, blobs)
+    def _deliver(self, sender: int, receiver: int, frame: Frame) -> None:
+        self.trace.mix(self.events.now, b"%d>%d" % (sender, receiver))
+        self.machines[receiver].deliver(sender, frame)
 
     def _tell_up(self, whom: int, about: int) -> None:
         self.machines[whom].call(lambda driver: driver.on_up(about))
@@ -278,8 +283,9 @@ class World:
         if self.trace.lines:
             self._say(f"n{lane} < n{sender} {_shown(message)}")
         self.outcomes.messages += sender != lane
-        self.agreement.received(sender, message)
-        self.durability.received(sender, message)
+        if type(message) in _JUDGED:
+            self.agreement.received(sender, message)
+            self.durability.received(sender, message)
 
     def effects(self, lane: int, effects: Effects, next_sequence: int) -> None:
         if effects.records:
@@ -349,6 +355,7 @@ class World:
             self.digests.look(lane, driver.store)
 
     def transmit(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
+        self.trace.mix(self.events.now, b"%d:%d" % (sender, receiver), header)
         return self.network.send(sender, receiver, header, blobs)
 
 

@@ -19,8 +19,9 @@ import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from rocksdict import (
     BlockBasedOptions,
@@ -42,13 +43,10 @@ BLOCK_CACHE_BYTES = 32 << 20
 MEMTABLE_BYTES = 32 << 20
 LARGE_VALUE_BYTES = 1024  # from here on a value is written once, beside the sorted files
 
-# Above every key that a scan by others can reach.
-_OWNER = b"\xffowner"  # format, member and cluster
-_DURABLE = b"\xffdurable"  # the log sequence that the newest step rests on
+_OWNER = b"\xffowner"  # format, member and cluster; above every key that others can scan
 _DAMAGED = "DAMAGED"
+_first = itemgetter(0)
 T = TypeVar("T")
-# One write, None for a delete. A tuple of its own: identity tells it from an equal, newer write.
-_Cell: TypeAlias = tuple[bytes | None]
 
 
 class Index:
@@ -61,31 +59,36 @@ class Index:
         self._write_options = WriteOptions()
         # A property; the library's stub calls it a method.
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]
-        # What the database does not have yet: newest values by key, None for deleted. And the
-        # steps that wait for the log, oldest first, with the record each of them rests on.
-        self._ahead: dict[bytes, _Cell] = {}
-        self._step: dict[bytes, _Cell] = {}
-        self._waiting: deque[tuple[int, dict[bytes, _Cell]]] = deque()
-        self._sorted: list[bytes] | None = []  # the keys of _ahead; None: to be sorted again
+        # What the database may not have yet, None for deleted: of the open step, and of committed
+        # ones in two halves. All of the older half goes at once, when the last step in it is
+        # written; so nobody has to look for each key whether its newest value is.
+        self._step: dict[bytes, bytes | None] = {}
+        self._young: dict[bytes, bytes | None] = {}
+        self._old: dict[bytes, bytes | None] = {}
+        self._old_steps = 0  # the older half has steps up to this number
+        self._batch = WriteBatch(raw_mode=True)  # the open step
+        # Steps that wait for the log, oldest first, with the record each of them rests on.
+        self._waiting: deque[tuple[int, WriteBatch]] = deque()
+        self._committed_steps = self._written_steps = 0
+        # All that is ahead, in order; None: to be sorted again.
+        self._sorted: list[tuple[bytes, bytes | None]] | None = []
         self._flusher: threading.Thread | None = None
         self._damage = ""  # found by a read or by a flush; final
         self._flush_covers = 0
         self._unflushed_bytes = 0
+        self._written_sequence = self._flushed_sequence = 0
         try:
             self._check_owner(member_id, cluster_id)
-            found = self.get(_DURABLE)
         except ShelfError:
             self._db.close()
             raise
-        self._written_sequence = int.from_bytes(found or b"", "big")
-        self._flushed_sequence = self._written_sequence
 
     # -- reading ---------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        cell = self._ahead.get(key)
-        if cell is not None:
-            return cell[0]
+        for ahead in (self._step, self._young, self._old):
+            if key in ahead:
+                return ahead[key]
         try:
             found: bytes | None = self._db.get(key)
         except Exception as error:  # the library has one type for all that goes wrong
@@ -93,25 +96,22 @@ class Index:
         return found
 
     def many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        ahead = self._ahead
         try:
             stored: Any = self._db.get(list(keys))
         except Exception as error:  # as above
             self._fail(error)
-        return [
-            ahead[key][0] if key in ahead else value
-            for key, value in zip(keys, stored, strict=True)
-        ]
+        ahead = self._all_ahead()
+        return [ahead.get(key, value) for key, value in zip(keys, stored, strict=True)]
 
     def scan(
         self, start: bytes, end: bytes, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        ahead = [(key, self._ahead[key][0]) for key in self._ahead_between(start, end)]
+        ahead = self._ahead_between(start, end)
         stored = self._iterate(self._db.iter(), start, end, reverse, _entry)
         return _merge(stored, ahead, reverse) if ahead else stored
 
     def keys(self, start: bytes, end: bytes) -> Iterator[bytes]:
-        ahead = [(key, self._ahead[key][0]) for key in self._ahead_between(start, end)]
+        ahead = self._ahead_between(start, end)
         stored = self._iterate(self._db.iter(), start, end, False, _key)
         if not ahead:
             return stored
@@ -120,12 +120,13 @@ class Index:
     # -- writing ---------------------------------------------------------------------------------
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._step[key] = self._ahead[key] = (value,)
+        self._batch.put(key, value)
+        self._step[key] = value
         self._sorted = None
 
     def delete(self, key: bytes) -> None:
-        nothing: bytes | None = None  # a literal (None,) would be one object for all deletes
-        self._step[key] = self._ahead[key] = (nothing,)
+        self._batch.delete(key)
+        self._step[key] = None
         self._sorted = None
 
     def delete_range(self, start: bytes, end: bytes) -> None:
@@ -133,38 +134,37 @@ class Index:
             self.delete(key)
 
     def commit(self, sequence: int = 0) -> None:
-        if self._step:
-            self._waiting.append((sequence, self._step))
-            self._step = {}
+        if not self._step:
+            return
+        self._waiting.append((sequence, self._batch))
+        self._committed_steps += 1
+        self._young.update(self._step)
+        self._step = {}
+        self._batch = WriteBatch(raw_mode=True)
 
     def durable(self, sequence: int) -> None:
         waiting = self._waiting
         if not waiting or waiting[0][0] > sequence:
             return
-        batch = WriteBatch(raw_mode=True)
-        steps = []
         while waiting and waiting[0][0] <= sequence:
-            self._written_sequence, step = waiting.popleft()
-            steps.append(step)
-            for key, (value,) in step.items():
-                if value is None:
-                    batch.delete(key)
-                else:
-                    batch.put(key, value)
-        batch.put(_DURABLE, self._written_sequence.to_bytes(8, "big"))
-        self._unflushed_bytes += batch.size_in_bytes()
-        try:
-            self._db.write(batch, self._write_options)
-        except Exception as error:  # as above
-            self._fail(error)
-        self._forget(steps)
+            self._written_sequence, batch = waiting.popleft()
+            self._unflushed_bytes += batch.size_in_bytes()
+            try:
+                self._db.write(batch, self._write_options)
+            except Exception as error:  # as above
+                self._fail(error)
+            self._written_steps += 1
+        while self._old_steps <= self._written_steps and (self._old or self._young):
+            self._old, self._young = self._young, {}
+            self._old_steps = self._committed_steps
+            self._sorted = None
 
     def flush(self) -> None:
         if self.flushing:
             return
         self._flush_covers = self._written_sequence
         self._unflushed_bytes = 0
-        self._flusher = threading.Thread(target=self._run_flush, name="index", daemon=True)
+        self._flusher = threading.Thread(target=self._run_flush, name="index")
         self._flusher.start()
 
     @property
@@ -190,10 +190,7 @@ class Index:
         return self._unflushed_bytes
 
     def snapshot(self) -> IndexSnapshot:
-        ahead: dict[bytes, bytes | None] = {}
-        for _, step in self._waiting:
-            ahead.update((key, value) for key, (value,) in step.items())
-        return IndexSnapshot(self, self._db, ahead)
+        return IndexSnapshot(self, self._db, {**self._old, **self._young})
 
     def size_bytes(self) -> int:
         """What the index takes on disk."""
@@ -227,24 +224,13 @@ class Index:
         except Exception as error:  # as above; goes on on the owner's thread
             self._damage = f"{self.directory}: index cannot be written: {error}"
 
-    def _forget(self, steps: list[dict[bytes, _Cell]]) -> None:
-        """These steps are in the database; newer values of their keys stay ahead."""
-        ahead = self._ahead
-        if not self._waiting and not self._step:
-            ahead.clear()
-            self._sorted = []
-            return
-        for step in steps:
-            for key, cell in step.items():
-                if ahead.get(key) is cell:
-                    del ahead[key]
-        self._sorted = None
+    def _all_ahead(self) -> dict[bytes, bytes | None]:
+        return {**self._old, **self._young, **self._step}
 
-    def _ahead_between(self, start: bytes, end: bytes) -> list[bytes]:
+    def _ahead_between(self, start: bytes, end: bytes) -> list[tuple[bytes, bytes | None]]:
         if self._sorted is None:
-            self._sorted = sorted(self._ahead)
-        keys = self._sorted
-        return keys[bisect_left(keys, start) : bisect_left(keys, end)]
+            self._sorted = sorted(self._all_ahead().items())
+        return _between(self._sorted, start, end)
 
     def _iterate(
         self,
@@ -290,7 +276,7 @@ class IndexSnapshot:
         self._index = index
         self._frozen: Any = db.snapshot()
         self._ahead = ahead
-        self._keys = sorted(ahead)
+        self._sorted = sorted(ahead.items())
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._ahead:
@@ -300,8 +286,7 @@ class IndexSnapshot:
         return None
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        between = self._keys[bisect_left(self._keys, start) : bisect_left(self._keys, end)]
-        ahead = [(key, self._ahead[key]) for key in between]
+        ahead = _between(self._sorted, start, end)
         stored = self._index._iterate(self._frozen.iter(), start, end, False, _entry)
         return _merge(stored, ahead, False)
 
@@ -337,6 +322,8 @@ def _options() -> Options:
     options.set_compression_type(DBCompressionType.none())
     options.set_write_buffer_size(MEMTABLE_BYTES)
     options.set_max_write_buffer_number(4)
+    options.set_memtable_whole_key_filtering(True)  # the same for keys not on disk yet
+    options.set_memtable_prefix_bloom_ratio(0.02)
     # Writes are never held up for the sake of compactions: the writer is the node's event loop.
     options.set_level_zero_slowdown_writes_trigger(64)
     options.set_level_zero_stop_writes_trigger(256)
@@ -360,6 +347,14 @@ def _entry(entries: RdictIter) -> tuple[bytes, bytes]:
 def _key(entries: RdictIter) -> bytes:
     key: bytes = entries.key()
     return key
+
+
+def _between(
+    entries: list[tuple[bytes, bytes | None]], start: bytes, end: bytes
+) -> list[tuple[bytes, bytes | None]]:
+    """Those with start <= key < end."""
+    first = bisect_left(entries, start, key=_first)
+    return entries[first : bisect_left(entries, end, first, key=_first)]
 
 
 def _merge(

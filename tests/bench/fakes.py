@@ -9,6 +9,11 @@ from typing import cast
 from hpack import Encoder
 
 from bench.frames import (
+    Outcome,
+)
+from bench.h2 import Connection, Exchange
+from bench.workload import PUT_PATH, framed
+from etcdshim.http2.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -16,12 +21,9 @@ from bench.frames import (
     FRAME_HEADER_SIZE,
     HEADERS,
     PREFACE,
-    Outcome,
     frame,
     settings,
 )
-from bench.h2 import Connection, Exchange
-from bench.workload import PUT_PATH, framed
 
 
 @dataclass(frozen=True)

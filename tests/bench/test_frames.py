@@ -6,15 +6,17 @@ import pytest
 from hpack import Decoder, Encoder
 
 from bench.frames import (
+    Outcome,
+    ResponseBlocks,
+    request_blocks,
+)
+from etcdshim.http2.frames import (
     PADDED,
     PRIORITY,
-    Outcome,
     ProtocolError,
-    ResponseBlocks,
     error_name,
     frame,
     parse_settings,
-    request_blocks,
     settings,
     unpadded,
     window_update,

@@ -5,6 +5,11 @@ import asyncio
 import pytest
 
 from bench.frames import (
+    Outcome,
+)
+from bench.h2 import Connection, connect
+from bench.workload import framed, message
+from etcdshim.http2.frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -21,13 +26,10 @@ from bench.frames import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    Outcome,
     frame,
     settings,
     window_update,
 )
-from bench.h2 import Connection, connect
-from bench.workload import framed, message
 from tests.bench.fakes import OPENING, TRAILERS, Recorded, Wire, answer, block, connected
 
 OK = Outcome(0, 0, "")

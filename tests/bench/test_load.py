@@ -1,21 +1,22 @@
-"""The load generator against real servers: stock etcd (Go) and h2corn (Rust)."""
+"""The load generator against real servers: stock etcd (Go) and our own."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
 import pytest
-from h2corn import Config, Server
 
 from bench.frames import Outcome
 from bench.load import Client, Load, LoadError, LoadResult, Window
 from bench.probe import leader_position, member_status
 from bench.workload import Gets, Puts, Values, Workload, framed, message
 from cluster.supervisor import Supervisor
+from etcdshim.http2.server import Server
 from etcdshim.pb import rpc_pb2
 from tests.bench.fakes import connected
 
@@ -166,18 +167,28 @@ class Answering:
         await send({"type": "http.response.trailers", "headers": trailers})
 
 
+class NoCalls:
+    """Every call is the application's (`etcdshim.http2.connection.Calls`)."""
+
+    def route(self, _head: object) -> None:
+        return None
+
+    def begin(self, *_: object) -> None:
+        raise AssertionError("there are no unary routes")
+
+    def is_too_large(self, *_: object) -> bool:
+        return False
+
+
 @asynccontextmanager
-async def h2corn(app: Answering) -> AsyncIterator[str]:
-    config = Config(bind=("127.0.0.1:0",), grpc=True, access_log=False, lifespan="off")
-    server = Server(app, config)
-    serving = asyncio.create_task(server.serve())
-    await server.wait_started()
+async def serving(app: Answering) -> AsyncIterator[str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(app, NoCalls(), window=1 << 20, streams_max=256)
+    await server.start([listener])
     try:
-        (address,) = server.addresses
-        yield str(address).removeprefix("http://")
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.shutdown()
-        await serving
+        await server.stop(0)
 
 
 def puts_of(size: int) -> Workload:
@@ -185,15 +196,15 @@ def puts_of(size: int) -> Workload:
 
 
 @pytest.mark.parametrize(("size", "count"), [(256, 1000), (1 << 20, 12)])
-async def test_puts_to_h2corn(size: int, count: int) -> None:
+async def test_puts_to_our_server(size: int, count: int) -> None:
     app = Answering()
-    async with h2corn(app) as endpoint:
+    async with serving(app) as endpoint:
         result = await run(Load(puts_of(size), [endpoint], clients=8), count=count)
     assert result.operations == result.revision_highest == app.revision == count
 
 
 async def test_too_many_clients_for_a_connection() -> None:
-    async with h2corn(Answering()) as endpoint:
+    async with serving(Answering()) as endpoint:
         with pytest.raises(LoadError, match="allows 256 streams: use more connections"):
             await run(Load(puts_of(1), [endpoint], clients=257))
         result = await run(Load(puts_of(1), [endpoint], clients=257, connections=2), count=514)
@@ -202,7 +213,7 @@ async def test_too_many_clients_for_a_connection() -> None:
 
 async def test_unavailable_ends_a_run_but_not_a_fault_run() -> None:
     app = Answering()
-    async with h2corn(app) as endpoint:
+    async with serving(app) as endpoint:
         app.failures = 3
         result = await run(Load(puts_of(1), [endpoint], clients=2, tolerant=True), count=20)
         assert result.operations == 20
@@ -215,15 +226,15 @@ async def test_unavailable_ends_a_run_but_not_a_fault_run() -> None:
 async def test_silence_is_an_error_in_time() -> None:
     app = Answering()
     app.silent = True
-    async with h2corn(app) as endpoint:
+    async with serving(app) as endpoint:
         with pytest.raises(LoadError, match=r"no answer in 0\.1 s"):
             await run(Load(puts_of(1), [endpoint], clients=2, timeout=0.1))
 
 
 async def test_clients_of_a_lost_endpoint_move() -> None:
     staying = Answering()
-    async with h2corn(staying) as first:
-        async with h2corn(Answering()) as second:
+    async with serving(staying) as first:
+        async with serving(Answering()) as second:
             load = Load(puts_of(1), [first, second], clients=4, tolerant=True)
             await load.open()
             now = monotonic()

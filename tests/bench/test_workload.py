@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from bench.frames import ProtocolError
 from bench.workload import Gets, Puts, Values, WrongAnswer, framed, key_of, message, varint
+from etcdshim.http2.frames import (
+    ProtocolError,
+)
 from etcdshim.pb import kv_pb2, rpc_pb2
 
 SIZES = [0, 1, 7, 8, 9, 256, 70_000]

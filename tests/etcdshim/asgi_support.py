@@ -15,7 +15,7 @@ from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 from grpc.aio import EOF as EOF  # type: ignore[attr-defined]
 
 from etcdshim.asgi import Call, GrpcApp, GrpcError, GrpcLimits, Stream, Streaming, Unary
-from etcdshim.asgi_wire import AsgiApp, Receive, Scope, Send
+from etcdshim.asgi_wire import Receive, Scope, Send
 from etcdshim.listen import serve
 
 PATIENCE = 10.0  # seconds any wait of a test may take at most
@@ -36,6 +36,8 @@ class Service:
             "/test.Service/Fail": Unary(StringValue, self.fail),
             "/test.Service/Crash": Unary(BytesValue, self.crash),
             "/test.Service/Hang": Unary(BytesValue, self.hang),
+            "/test.Service/Yield": Unary(BytesValue, self.give_way),
+            "/test.Service/YieldForEver": Unary(BytesValue, self.give_way_for_ever),
             "/test.Service/EchoStream": Streaming(BytesValue, self.echo_stream),
             "/test.Service/HangStream": Streaming(BytesValue, self.hang_stream),
             "/test.Service/FailStream": Streaming(BytesValue, self.fail_stream),
@@ -56,6 +58,19 @@ class Service:
     async def hang(self, request: BytesValue, _call: Call) -> BytesValue:
         await self._hang()
         return request
+
+    async def give_way(self, request: BytesValue, _call: Call) -> BytesValue:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return request
+
+    async def give_way_for_ever(self, _request: BytesValue, _call: Call) -> BytesValue:
+        self.entered.set()
+        try:
+            while True:
+                await asyncio.sleep(0)
+        finally:
+            self.cancelled.set()
 
     async def echo_stream(self, stream: Stream) -> None:
         while (request := await stream.receive()) is not None:
@@ -105,12 +120,12 @@ async def plain_http(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def running(server: str, app: AsgiApp) -> AsyncIterator[str]:
+async def running(server: str, app: GrpcApp, streams_max: int = 2**31 - 1) -> AsyncIterator[str]:
     """Run `app` on the named server; yields host:port."""
-    start: Callable[..., Any] = {"h2corn": _h2corn, "hypercorn": _hypercorn}[server]
+    start: Callable[..., Any] = {"own": _own, "hypercorn": _hypercorn}[server]
     stop = asyncio.Event()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(start(app, address, stop))
+    task = asyncio.create_task(start(app, address, stop, streams_max))
     try:
         await asyncio.wait({task, address}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         yield await address if address.done() else await task
@@ -119,21 +134,26 @@ async def running(server: str, app: AsgiApp) -> AsyncIterator[str]:
         await asyncio.wait_for(task, PATIENCE)
 
 
-async def _h2corn(app: AsgiApp, address: asyncio.Future[str], stop: asyncio.Event) -> None:
+async def _own(
+    app: GrpcApp, address: asyncio.Future[str], stop: asyncio.Event, streams_max: int
+) -> None:
     await serve(
         app,
         urls=["http://127.0.0.1:0"],
         on_ready=lambda addresses: address.set_result(addresses[0]),
         stop=stop,
         grace=0.2,
+        max_concurrent_streams=streams_max,
     )
 
 
-async def _hypercorn(app: AsgiApp, address: asyncio.Future[str], stop: asyncio.Event) -> None:
+async def _hypercorn(
+    app: GrpcApp, address: asyncio.Future[str], stop: asyncio.Event, streams_max: int
+) -> None:
     config = hypercorn.config.Config()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = logging.getLogger("tests.hypercorn")
-    config.h2_max_concurrent_streams = 600
+    config.h2_max_concurrent_streams = min(600, streams_max)
     config.graceful_timeout = 0.2
     sockets = config.create_sockets()
     host, port = sockets.insecure_sockets[0].getsockname()

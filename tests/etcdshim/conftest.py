@@ -20,7 +20,7 @@ def app(service: Service) -> GrpcApp:
     return make_app(service)
 
 
-@pytest.fixture(params=["h2corn", "hypercorn"])
+@pytest.fixture(params=["own", "hypercorn"])
 def server(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

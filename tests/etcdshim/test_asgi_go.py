@@ -58,7 +58,7 @@ async def address(watch: Watch) -> AsyncIterator[str]:
         "/etcdserverpb.KV/Put": Unary(BytesValue, put),
         "/etcdserverpb.Watch/Watch": Streaming(BytesValue, watch),
     }
-    async with running("h2corn", GrpcApp(routes, plain_http)) as bound:
+    async with running("own", GrpcApp(routes, plain_http)) as bound:
         yield bound
 
 

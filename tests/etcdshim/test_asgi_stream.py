@@ -123,7 +123,7 @@ async def test_many_senders_on_one_stream(client: Client) -> None:
 
 @pytest.mark.slow
 async def test_a_thousand_streams_on_one_connection(client: Client, server: str) -> None:
-    count = 1000 if server == "h2corn" else 500  # hypercorn itself cannot do a thousand
+    count = 1000 if server == "own" else 500  # hypercorn itself cannot do a thousand
     calls = [client.stream("EchoStream")() for _ in range(count)]
 
     async def converse(call: Any, number: int) -> bool:
@@ -158,8 +158,8 @@ async def test_client_pings_are_tolerated(address: str) -> None:
 
 @pytest.mark.slow
 async def test_stuck_readers_are_reset_and_others_go_on(app: GrpcApp, service: Service) -> None:
-    """h2corn lets one connection hold about 2 MiB that nobody reads, then starves its streams."""
-    async with running("h2corn", app) as address:
+    """What nobody reads is bounded and, after a while, given up."""
+    async with running("own", app) as address:
         client = Client(address)
         for _ in range(3):
             stuck = await _stick(client, service, app)
@@ -175,7 +175,7 @@ async def test_stuck_readers_are_reset_and_others_go_on(app: GrpcApp, service: S
 @pytest.mark.slow
 async def test_stuck_reader_may_be_told_why(service: Service) -> None:
     app = make_app(service, replace(LIMITS, reset_stalled=False))
-    async with running("h2corn", app) as address:
+    async with running("own", app) as address:
         client = Client(address)
         stuck = await _stick(client, service, app)
         assert await client.unary("Echo")(HELLO, timeout=1) == HELLO

@@ -93,9 +93,9 @@ async def test_request_size_limit(client: Client) -> None:
 
 
 async def test_oversized_requests_do_not_exhaust_the_connection(app: GrpcApp) -> None:
-    """On h2corn only: hypercorn may reset a stream whose request was not read to its end."""
+    """On our own server only: hypercorn may reset a stream whose request was not read to its end."""
     big = BytesValue(value=bytes(3_000_000))
-    async with running("h2corn", app) as address:
+    async with running("own", app) as address:
         client = Client(address)
         for _ in range(6):  # together more than any connection window
             code, _details = await refused(client.unary("Echo")(big))
@@ -176,3 +176,11 @@ async def test_grpc_over_http_1_is_refused(address: str) -> None:
     assert b"gRPC requires HTTP/2" in answer
     writer.close()
     await writer.wait_closed()
+
+
+async def test_handlers_that_only_let_others_go_first(client: Client, service: Service) -> None:
+    assert await client.unary("Yield")(HELLO) == HELLO
+    call = client.unary("YieldForEver")(HELLO)
+    await asyncio.wait_for(service.entered.wait(), PATIENCE)
+    call.cancel()
+    await asyncio.wait_for(service.cancelled.wait(), PATIENCE)

@@ -1,4 +1,4 @@
-"""The plain HTTP surface, over a real HTTP/1.1 connection to h2corn, and the listener itself."""
+"""The plain HTTP surface, over a real HTTP/1.1 connection to our server, and the listener itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def member() -> Member:
 
 @pytest.fixture
 async def address(member: Member) -> AsyncIterator[str]:
-    async with running("h2corn", GrpcApp({}, HttpApp(member))) as bound:
+    async with running("own", GrpcApp({}, HttpApp(member))) as bound:
         yield bound
 
 

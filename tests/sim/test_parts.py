@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from racos.core.messages import UNSURE, State, Vote
+from racos.core.messages import UNSURE, Ask, State, Vote
 from racos.mvcc.command import Put
 from racos.mvcc.store import Store
 from racos.node import wire
@@ -19,7 +19,7 @@ from racos.sim.cli import run
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
 from racos.sim.events import Events
-from racos.sim.network import Network
+from racos.sim.network import Frame, Network
 from racos.sim.options import FAULTS, Options, changed, draw
 from racos.sim.violation import Violation
 from racos.sim.world import World
@@ -33,20 +33,19 @@ def test_events_run_by_time_and_then_by_age() -> None:
     events.after(2.0, seen.append, "late")
     events.after(1.0, seen.append, "first")
     events.after(1.0, seen.append, "second")
-    while events.step(1.5):
-        pass
+    assert events.run(1.5) == 2
     assert (seen, events.now) == (["first", "second"], 1.5)
 
 
 def test_a_clock_keeps_its_time_when_its_rate_changes() -> None:
     events = Events()
     clock = Clock(events, 100.0)
-    events.step(2.0)
+    events.run(2.0)
     clock.set_rate(0.5)
-    events.step(6.0)
+    events.run(6.0)
     assert clock() == 104.0
     clock.jump(7.0)
-    events.step(8.0)
+    events.run(8.0)
     assert clock() == 8.0
 
 
@@ -104,13 +103,13 @@ class Ends:
 
     def __init__(self, **options: object) -> None:
         self.events = Events()
-        self.got: list[tuple[int, int, bytes]] = []
+        self.got: list[tuple[int, int, Frame]] = []
         self.told: list[tuple[str, int, int]] = []
         settings = replace(Options(1, nodes=2, faults_max=0), **options)  # type: ignore[arg-type]
         self.network = Network(
             settings,
             self.events,
-            lambda a, b, header, _blobs: self.got.append((a, b, header)),
+            lambda a, b, frame: self.got.append((a, b, frame)),
             lambda whom, about: self.told.append(("up", whom, about)),
             lambda whom, about: self.told.append(("down", whom, about)),
             lambda _lane: True,
@@ -118,9 +117,7 @@ class Ends:
         self.run(0.01)
 
     def run(self, seconds: float) -> None:
-        end = self.events.now + seconds
-        while self.events.step(end):
-            pass
+        self.events.run(self.events.now + seconds)
 
     def send(self, count: int) -> None:
         for _ in range(count):
@@ -130,9 +127,9 @@ class Ends:
 def test_a_connection_delivers_everything_in_order() -> None:
     ends = Ends()
     for number in range(50):
-        ends.network.send(0, 1, b"%d" % number, ())
+        ends.network.send(0, 1, *wire.encode([Ask(number)]))
     ends.run(1.0)
-    assert [header for _, _, header in ends.got] == [b"%d" % number for number in range(50)]
+    assert [frame for _, _, frame in ends.got] == [(Ask(number),) for number in range(50)]
 
 
 def test_a_dead_direction_holds_frames_back_until_it_is_healed() -> None:
@@ -173,12 +170,12 @@ def test_datagrams_are_lost_and_repeated_as_often_as_asked() -> None:
 
 
 def test_the_adversary_delays_what_would_make_a_majority() -> None:
-    adversary = Adversary(random.Random(1), 5, 0.001, 1.0, 0.1)
-    delays = [adversary.delay(0, 2, State(0, 5, 5, 1, value, 0)) for value in (1, 1, 0, 0)]
+    adversary = Adversary(random.Random(1), 5, 1.0, 0.1)
+    delays = [adversary.lateness(0, 2, State(0, 5, 5, 1, value, 0)) for value in (1, 1, 0, 0)]
     assert [delay > 0.5 for delay in delays] == [False, True, False, False]
-    votes = [adversary.delay(0, lane, Vote(0, 5, 5, 1, 1)) > 0.5 for lane in range(4)]
+    votes = [adversary.lateness(0, lane, Vote(0, 5, 5, 1, 1)) > 0.5 for lane in range(4)]
     assert sorted(votes) == [False, False, True, True]
-    assert adversary.delay(0, 1, Vote(0, 5, 5, 1, UNSURE)) < 0.01
+    assert adversary.lateness(0, 1, Vote(0, 5, 5, 1, UNSURE)) == 0.0
 
 
 # -- options, campaign, command ------------------------------------------------------------------
@@ -216,7 +213,8 @@ def test_a_campaign_adds_up_and_keeps_a_ledger(tmp_path: Path) -> None:
     assert head.split("\t") == ["commit", "seeds", "minutes", "faults", "result"]
     assert good.endswith("\tok")
     assert bad.endswith("\tFAILED 9 (P-1)")
-    assert any("delivered messages/s" in line for line in totals.lines())
+    assert any("delivered messages/s per core" in line for line in totals.lines())
+    assert "seeds by number of nodes: 3:3" in totals.lines()
 
 
 def test_percentiles() -> None:
