@@ -12,15 +12,18 @@ from racos.core.pace import Smoothed
 SUSPICION_TIMES_MAX = 4  # no peer is given more than this much of the configured silence
 PENALTY_SECONDS_MIN = 0.25
 PENALTY_SECONDS_MAX = 8.0
+BEHIND_WINDOWS = 2  # more than one, as beats tell of a frontier that has moved on since
 
 
 class Peers:
     __slots__ = (
         "_beat_at",
+        "_behind",
         "_down",
         "_gaps",
         "_heard",
         "_penalty",
+        "_reach",
         "_slow_until",
         "frontiers",
         "me",
@@ -29,7 +32,10 @@ class Peers:
         "wholes",
     )
 
-    def __init__(self, total: int, me: int, suspect_after: float, now: float) -> None:
+    def __init__(
+        self, total: int, me: int, suspect_after: float, now: float, rounds_max: int = 1 << 40
+    ) -> None:
+        """`rounds_max`: the window, beyond which a replica says nothing."""
         self.total = total
         self.me = me
         self.suspect_after = suspect_after  # seconds of silence
@@ -39,7 +45,9 @@ class Peers:
         self._gaps = [Smoothed() for _ in range(total)]  # between beats
         self._slow_until = [0.0] * total
         self._penalty = [PENALTY_SECONDS_MIN] * total
-        self.frontiers = [0] * total  # by their own word
+        self.frontiers = [0] * total  # by their own word; 0: nothing is known
+        self._reach = BEHIND_WINDOWS * rounds_max * total  # positions
+        self._behind = 0  # bit set of those further below this replica's frontier than that
         self.wholes = [0] * total  # likewise (Beat.whole), as last said since this one started
 
     def heard(self, peer: int, now: float) -> None:
@@ -54,6 +62,14 @@ class Peers:
         if last is not None and now - last <= SUSPICION_TIMES_MAX * self.suspect_after:
             self._gaps[peer].add(now - last)
         self._beat_at[peer] = now
+
+    def note_own_frontier(self, frontier: int) -> None:
+        """How far this replica has applied: it tells who is too far behind to take part."""
+        self.frontiers[self.me] = frontier
+        self._behind = 0
+        for peer, other in enumerate(self.frontiers):
+            if 0 < other < frontier - self._reach:
+                self._behind |= 1 << peer
 
     def silence(self, peer: int) -> float:
         """Seconds of silence that make it suspect: as configured, more if its beats come unevenly.
@@ -95,9 +111,14 @@ class Peers:
                 mask |= 1 << peer
         return mask
 
+    def idle(self, now: float) -> int:
+        """Bit set of replicas that propose nothing for now: suspected, or too far behind to say
+        anything about the present rounds. Their lanes need not hold anybody up."""
+        return self.suspected(now) | self._behind
+
     def absent(self, now: float) -> int:
-        """Bit set of replicas not worth waiting for: suspected, or slow lately."""
-        mask = self.suspected(now)
+        """Bit set of replicas not worth waiting for: suspected, behind, or slow lately."""
+        mask = self.idle(now)
         for peer in range(self.total):
             if self._slow_until[peer] > now:
                 mask |= 1 << peer

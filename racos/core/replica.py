@@ -68,7 +68,7 @@ class Replica:
         self.me = settings.lane
         self.now = now
         self.outbox = Outbox()
-        self.peers = Peers(self.quorum.total, self.me, settings.suspect_after, now)
+        self.peers = Peers(past.total, self.me, settings.suspect_after, now, settings.rounds_max)
         self.window = Window(self.quorum.total, settings.rounds_max, past.frontier)
         self.own = OwnLane(self.me, settings.rounds_max // 2, past.reserved)
         self.barrier = Barrier(self.quorum.answers, settings.incarnation << 32)
@@ -94,8 +94,7 @@ class Replica:
         self._void_next = 0
         self._ahead = max(1, settings.rounds_max // AHEAD_SHARE)
         self._stuck_at = -1
-        self._stuck_since = now
-        self._asked_at = now
+        self._stuck_since = self._asked_at = now
         self._beat_at = now - settings.beat_every
         self._set_clock(now)
         self._resume(past)
@@ -134,6 +133,7 @@ class Replica:
         if now - self.now > self.settings.suspect_after / 2:
             self.peers.forgive(now)  # it was this replica that was away
         self._set_clock(now)
+        self.peers.note_own_frontier(self.window.frontier)
         self.outbox.overdue()
         self.agreement.tick()
         self._null_suspected()
@@ -330,10 +330,10 @@ class Replica:
                 self.agreement.say_zero(self.window.open(position, self.now))
 
     def _null_suspected(self) -> None:
-        """Settle the open rounds of dead lanes, some in advance, off everyone's critical path."""
-        suspected = self.peers.suspected(self.now)
+        """Settle the open rounds of idle lanes, some in advance, off everyone's critical path."""
+        idle = self.peers.idle(self.now)
         for lane in range(self.quorum.total):
-            if not suspected >> lane & 1:
+            if not idle >> lane & 1:
                 self._nulled[lane] = 0
                 continue
             first = max(self._nulled[lane], self.window.round)
@@ -442,10 +442,10 @@ class Replica:
             self.agreement.advance(slot)
 
     def _follows(self, sender: int, slot: Slot) -> bool:
-        """Whether another's 0 is reason enough: its owner's own, or one about a suspected owner."""
+        """Whether another's 0 is reason enough: its owner's own, or one about an idle owner."""
         if slot.payload is not None or not self.window.within(slot.round):
             return False
-        return sender == slot.lane or bool(self.peers.suspected(self.now) >> slot.lane & 1)
+        return sender == slot.lane or bool(self.peers.idle(self.now) >> slot.lane & 1)
 
     def _handle_vote(self, sender: int, vote: Vote) -> None:
         for slot in self._undecided(sender, vote, []):

@@ -13,8 +13,9 @@ from racos.core.messages import Payload
 from racos.node.reading import Reading, Unreadable
 from racos.storage.log import Place
 
-CHUNK_BYTES_MAX = 4 << 20
-CHUNK_BATCHES_MAX = 1000
+# Small, since who serves or installs one does nothing else meanwhile: some milliseconds.
+CHUNK_BYTES_MAX = 512 << 10
+CHUNK_BATCHES_MAX = 200
 
 
 class Past:

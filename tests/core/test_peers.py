@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from racos.core.messages import Beat
-from racos.core.peers import PENALTY_SECONDS_MAX, PENALTY_SECONDS_MIN, SUSPICION_TIMES_MAX, Peers
+from racos.core.peers import (
+    BEHIND_WINDOWS,
+    PENALTY_SECONDS_MAX,
+    PENALTY_SECONDS_MIN,
+    SUSPICION_TIMES_MAX,
+    Peers,
+)
 
 
 def test_silence_and_broken_connections_are_suspicious_until_heard_again() -> None:
@@ -92,3 +98,18 @@ def test_regular_beats_and_times_of_absence_do_not_change_the_silence() -> None:
         peers.heard(1, now)
         peers.beat(1, Beat(0, 0), now)
     assert peers.silence(1) == 0.25
+
+
+def test_who_is_far_behind_is_not_waited_for_until_it_has_caught_up() -> None:
+    peers = Peers(3, 0, suspect_after=1e9, now=0.0, rounds_max=10)
+    reach = BEHIND_WINDOWS * 10 * 3
+    peers.note_own_frontier(reach + 100)
+    assert peers.idle(0.0) == 0, "nobody has said where it is"
+    peers.beat(1, Beat(0, 100, 0), 0.0)
+    peers.beat(2, Beat(0, 99, 0), 0.0)
+    peers.note_own_frontier(reach + 100)
+    assert peers.idle(0.0) == peers.absent(0.0) == 0b100
+    assert peers.suspected(0.0) == 0, "it may still hold what we need, and it lives"
+    peers.beat(2, Beat(0, 100, 0), 0.0)
+    peers.note_own_frontier(reach + 100)
+    assert peers.idle(0.0) == 0
