@@ -11,12 +11,13 @@ NODES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help up down test lint format bench clean
+.PHONY: help up down test coverage lint format bench clean
 
 help:
 	@echo "make up      start $(NODES) nodes on this machine (clients from port $(PORT)) and show them at work"
 	@echo "make down    stop them; the data stays in $(DATA)"
 	@echo "make test    run all tests"
+	@echo "make coverage  which lines and branches of racos/core the tests of the core take"
 	@echo "make lint    check format, style, types and imports"
 	@echo "make format  format the code"
 	@echo "make bench   compare with stock etcd"
@@ -31,6 +32,10 @@ down: $(VENV)/.racos-etcd
 
 test: $(VENV)/.racos-dev
 	$(BIN)/python -m pytest $(TESTS)
+
+coverage: $(VENV)/.racos-dev
+	$(BIN)/python -m coverage run -m pytest tests/core tests/scenarios tests/transitions
+	$(BIN)/python -m coverage report --show-missing
 
 lint: $(VENV)/.racos-dev
 	$(BIN)/ruff format --check .

@@ -126,9 +126,10 @@ def up(
 
 @cluster_app.command()
 def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
-    """Show the nodes: state, pid, addresses, readiness, missing fragments, space on disk."""
+    """Show the nodes: state, pid, addresses, readiness, lanes, missing fragments, space on disk."""
     cluster = LocalCluster.open(data_dir)
-    titles = ("node", "state", "pid", "clients", "peers", "ready", "missing", "MiB on disk")
+    titles = ("node", "state", "pid", "clients", "peers", "ready", "lane", "missing", "MiB on disk")
+    lanes_off = cluster.lanes_off()
     table = Table(*titles, box=None)
     for node in cluster.spec.nodes:
         state = cluster.state(node.name)
@@ -141,6 +142,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             node.endpoint,
             node.peer_url.removeprefix("http://"),
             "yes" if running and cluster.is_ready(node.name) else "no",
+            "-" if lanes_off is None else "off" if node.name in lanes_off else "on",
             "-" if missing is None else f"{missing:.0f}",
             f"{_disk_bytes(cluster.data_path(node.name)) / _DISK_UNIT:.1f}",
         )

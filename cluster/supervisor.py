@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import shutil
 import signal
 import sys
@@ -39,6 +40,7 @@ _KILL_TIMEOUT = 10.0  # seconds; the kernel needs milliseconds
 _PROBE_TIMEOUT = 1.0  # seconds
 _PROBE_PAUSE = 0.02  # seconds between probes: a starting server gives us nothing to wait on
 _PORT_RELEASE_TIMEOUT = 0.5  # seconds
+_LANE_OFF = re.compile(r'racos_lane_off\{lane="\d+",member="([^"]+)"\}')
 _LOG_TAIL_BYTES = 4096
 _LOG_LINE_MAX = 300  # characters shown of a log line
 
@@ -152,12 +154,25 @@ class Supervisor:
         return self._get(name, self.ready_path) is not None
 
     def figure(self, name: str, metric: str) -> float | None:
-        """One of the figures without labels at the node's /metrics; None if it gives none."""
-        for line in (self._get(name, "/metrics") or b"").decode().splitlines():
-            key, _, value = line.partition(" ")
-            if key == metric:
-                return float(value)
+        """A figure at the node's /metrics, labels as they stand there; None if it gives none."""
+        return self._figures(name).get(metric)
+
+    def lanes_off(self) -> set[str] | None:
+        """The nodes whose lanes are off, by the first one that tells; None if none does."""
+        for name in self.names:
+            if self.state(name) is State.RUNNING and (figures := self._figures(name)):
+                found = ((_LANE_OFF.fullmatch(key), value) for key, value in figures.items())
+                return {match[1] for match, value in found if match and value}
         return None
+
+    def _figures(self, name: str) -> dict[str, float]:
+        """The node's /metrics by name, labels included; empty if it gives none."""
+        figures = {}
+        for line in (self._get(name, "/metrics") or b"").decode().splitlines():
+            key, _, value = line.rpartition(" ")
+            if key and not line.startswith("#"):
+                figures[key] = float(value)
+        return figures
 
     def _get(self, name: str, path: str) -> bytes | None:
         """The body of the node's answer if that is 200."""

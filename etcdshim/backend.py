@@ -66,7 +66,10 @@ class Backend(Protocol):
 
     cluster_id: int  # u64, constant
     member_id: int  # u64, constant
-    term: int  # u64 > 0, never decreasing (Racos: the configuration epoch)
+
+    @property
+    def term(self) -> int:
+        """Above 0, never decreasing (Racos: the configuration epoch)."""
 
     @property
     def revision(self) -> int:

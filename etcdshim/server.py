@@ -57,7 +57,6 @@ class NodeBackend:
         self._node = node
         self.cluster_id = node.cluster_id
         self.member_id = node.member_id
-        self.term = node.term
         # Straight through: these are on every request's way.
         self.propose: Callable[[Command], asyncio.Future[Result]] = node.propose
         self.barrier: Callable[[], asyncio.Future[None]] = node.barrier
@@ -67,6 +66,10 @@ class NodeBackend:
         self.leases: Callable[[], Sequence[int]] = node.leases
         self.new_lease_id: Callable[[], int] = node.new_lease_id
         self.cached: Callable[[CodedValue], bytes | None] = node.cached
+
+    @property
+    def term(self) -> int:
+        return self._node.term
 
     @property
     def revision(self) -> int:

@@ -25,6 +25,7 @@ from racos.core.pace import Pace
 from racos.core.peers import Peers
 from racos.core.quorum import Quorum, bits
 from racos.core.slot import Need, Slot, decision, next_state, vote
+from racos.core.transitions import NAMES, state_taken, vote_taken
 
 
 class Patience(NamedTuple):
@@ -69,7 +70,7 @@ class Agreement:
         self.pace = Pace(quorum.total, me, quorum.answers, patience.rest)
         self.now = 0.0
         self.rebuilds: list[tuple[int, int]] = []  # (position, fragments this replica should hold)
-        self.statistics = {"fast": 0, "voted_one": 0, "voted_zero": 0, "phases": 0, "widened": 0}
+        self.statistics = {**dict.fromkeys(NAMES, 0), "phases": 0}  # see `transitions`
         self._became_decided = became_decided
         self._waiting: dict[int, Slot] = {}
 
@@ -88,6 +89,7 @@ class Agreement:
             slot.stored = held
             says_one = slot.promised_state < 0
             record = PayRecord(slot.lane, slot.round, merged, held, says_one)
+            self.statistics["stores" if says_one else "stores_late"] += 1
             if says_one:
                 slot.promised_state = 0
                 said = State(slot.lane, slot.round, slot.round, 0, 1, held)
@@ -95,6 +97,7 @@ class Agreement:
             else:
                 self.outbox.promise(record, Hold(slot.lane, slot.round, self.me, held))
         elif new:
+            self.statistics["holds_more"] += 1
             slot.stored |= new
             record = PayRecord(slot.lane, slot.round, payload, new, False)
             self.outbox.promise(record, Hold(slot.lane, slot.round, self.me, new))
@@ -106,6 +109,7 @@ class Agreement:
             return
         slot.promised_state = 0
         self._say_state(slot, 0, 0)
+        self.statistics["says_zero"] += 1
 
     def _say_state(self, slot: Slot, phase: int, value: int) -> None:
         held = slot.held.get(self.me, 0)
@@ -162,6 +166,7 @@ class Agreement:
             return
         if slot.cover_since is None or slot.covered(self.quorum):
             self._waiting.pop(slot.position, None)
+        self.statistics[vote_taken(slot, self.quorum, verdict)] += 1
         slot.promised_vote = slot.phase
         lane, round_ = slot.lane, slot.round
         self.outbox.promise(
@@ -177,6 +182,7 @@ class Agreement:
             self._wait(slot, verdict)
             return
         self._waiting.pop(slot.position, None)
+        self.statistics[state_taken(slot, bit, verdict)] += 1
         slot.phase += 1
         slot.promised_state = slot.phase
         slot.cover_since = None
@@ -191,9 +197,11 @@ class Agreement:
         self._waiting[slot.position] = slot
         if need is Need.REST and slot.rest_since is None:
             slot.rest_since = self.now
+            self.statistics["waits_rest"] += 1
         elif need is Need.COVER:
             if slot.cover_since is None:
                 slot.cover_since = self.now
+                self.statistics["waits_cover"] += 1
             self._spread(slot)
 
     def cover_stuck(self, slot: Slot) -> None:
@@ -285,7 +293,7 @@ class Agreement:
         missing = share & ~slot.stored & ~slot.rebuilding
         if missing:
             slot.rebuilding |= missing
-            self.statistics["widened"] += 1
+            self.statistics["asks_rebuild"] += 1
             self.rebuilds.append((slot.position, missing))
 
 

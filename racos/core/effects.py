@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
+from racos.core.config import Change
 from racos.core.messages import Message, Payload, Record
 
 
@@ -28,4 +28,4 @@ class Effects(NamedTuple):
     rebuilds: list[tuple[int, int]]  # (position, fragments): rebuild these and call `rebuilt`
     serves: list[tuple[int, int]]  # (peer, position): send it a Chunk from there
     reads: list[int]  # tickets whose read may be done now
-    late: Sequence[tuple[int, Payload, int]] = ()  # (position, batch, fragments), already passed
+    wish: Change | None  # propose this in a batch of its own, before any other; it is said once

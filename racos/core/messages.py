@@ -109,11 +109,14 @@ class Beat(NamedTuple):
     """Sign of life: highest round seen, and the position below which everything is applied.
 
     Below `whole` the sender holds its own fragment of every coded batch, durably. 0 claims nothing.
+    `epoch` is the newest configuration it knows; `back` asks for its own lane, which is off there.
     """
 
     round: int
     frontier: int
     whole: int = 0
+    epoch: int = 0
+    back: bool = False
 
 
 Message: TypeAlias = Pay | State | Vote | Decide | Hold | Skip | Ask | Probe | ProbeReply | Beat

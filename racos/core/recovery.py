@@ -6,6 +6,7 @@ replicas at once, need no protocol of their own.
 
 from __future__ import annotations
 
+from racos.core.config import Change, Config
 from racos.core.messages import (
     AppliedRecord,
     Payload,
@@ -33,10 +34,22 @@ class Recovered:
     """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`.
 
     A replay may begin behind an index that has applied everything below some frontier; what it has
-    forgotten lies below the floor.
+    forgotten lies below the floor. `changes` are those of the configuration among the batches that
+    were replayed, in order, upon `configs`, which is what was known before. Whoever replays looks
+    into batches, and adds them.
     """
 
-    __slots__ = ("floor", "frontier", "highest_one", "ones", "reserved", "slots", "total")
+    __slots__ = (
+        "changes",
+        "configs",
+        "floor",
+        "frontier",
+        "highest_one",
+        "ones",
+        "reserved",
+        "slots",
+        "total",
+    )
 
     def __init__(self, total: int, frontier: int = 0) -> None:
         self.total = total
@@ -47,6 +60,8 @@ class Recovered:
         # Of what the index has applied: at least as high as any one there.
         self.highest_one = frontier - 1
         self.slots: dict[int, SaidInSlot] = {}
+        self.configs: tuple[Config, ...] = (Config(),)
+        self.changes: list[tuple[int, Change]] = []  # (position, change)
 
     def add(self, record: Record) -> list[int]:
         """Take the next record; returns the positions it shows to be applied, in order."""

@@ -3,15 +3,17 @@
 Use: feed inputs (`tick`, `receive`, `propose`, `read`, `persisted`, `rebuilt`), then `take_effects`
 and carry them out in the order of its fields. Records are to be appended to the log and made
 durable; when they are, say so with `persisted(token)`, which releases the promises that rest on
-them.
+them. A batch among `applied` that holds a change of the configuration goes to `change`, before any
+other input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from racos.core.agreement import Agreement, Patience
+from racos.core.agreement import Agreement
+from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.lanes import OwnLane
 from racos.core.messages import (
@@ -31,33 +33,20 @@ from racos.core.messages import (
     State,
     Vote,
 )
+from racos.core.nulls import Nulls
 from racos.core.outbox import ALL, Outbox
 from racos.core.peers import Peers
-from racos.core.quorum import Quorum
 from racos.core.reads import Barrier
 from racos.core.recovery import Recovered
 from racos.core.repeat import Repeater
+from racos.core.settings import Settings
 from racos.core.slot import Slot
+from racos.core.switch import Switch
 from racos.core.window import FORGOTTEN, Window
 
+__all__ = ["PHASES_AHEAD_MAX", "Replica", "Settings"]
+
 PHASES_AHEAD_MAX = 1000  # a message further ahead in phases than this is not believed
-AHEAD_SHARE = 4  # that part of the window is settled in advance for a suspected lane
-
-
-class Settings(NamedTuple):
-    """One replica's constants. Times in seconds; none of them matters to safety."""
-
-    quorum: Quorum
-    lane: int
-    secret: bytes
-    incarnation: int = 0  # differs between lives of one replica; numbers its read probes
-    rounds_max: int = 128  # W
-    suspect_after: float = 0.25
-    ask_after: float = 0.03  # stuck for so long: ask the others
-    ask_every: float = 0.1
-    beat_every: float = 0.04
-    probe_again: float = 0.2
-    patience: Patience = Patience()
 
 
 class Replica:
@@ -69,7 +58,8 @@ class Replica:
         self.now = now
         self.outbox = Outbox()
         self.peers = Peers(past.total, self.me, settings.suspect_after, now, settings.rounds_max)
-        self.window = Window(self.quorum.total, settings.rounds_max, past.frontier)
+        self.configs = Configs(self.quorum.faults, settings.rounds_max, past.configs)
+        self.window = Window(self.quorum.total, settings.rounds_max, past.frontier, self.configs)
         self.own = OwnLane(self.me, settings.rounds_max // 2, past.reserved)
         self.barrier = Barrier(self.quorum.answers, settings.incarnation << 32)
         self.agreement = Agreement(
@@ -81,18 +71,18 @@ class Replica:
             settings.patience,
             self._became_decided,
         )
+        self.switch = Switch(
+            self.me, self.quorum, self.configs, settings.lane_off_after, settings.rounds_max
+        )
         self._repeater = Repeater(self.me, self.quorum, self.window, self.outbox)
+        self._nulls = Nulls(self.window, self.own, self.agreement)
         self.highest_round = -1  # highest round seen in use
         self._applied: list[tuple[int, Payload]] = []
         self._rejected: list[tuple[int, Payload]] = []
         self._serves: list[tuple[int, int]] = []
-        self._late: list[tuple[int, Payload, int]] = []
         self._early: dict[int, tuple[int, Pay]] = {}
         self._applied_from = past.frontier
         self._reservations: list[tuple[int, int]] = []  # (token, upto)
-        self._nulled = [0] * self.quorum.total  # per suspected lane: rounds below were spoken about
-        self._void_next = 0
-        self._ahead = max(1, settings.rounds_max // AHEAD_SHARE)
         self._stuck_at = -1
         self._stuck_since = self._asked_at = now
         self._beat_at = now - settings.beat_every
@@ -101,9 +91,12 @@ class Replica:
 
     def _resume(self, past: Recovered) -> None:
         """Stand where the log says this replica stood."""
+        for position, change in past.changes:
+            self.configs.apply(change, position // self.quorum.total)
+        self.configs.forget_below(self.window.round)
         self.window.recall(past.ones, past.highest_one, past.floor)
         for position, said in sorted(past.slots.items()):
-            slot = self.window.open(position, self.now)
+            slot = self.window.open(position)
             slot.payload = said.payload
             slot.recorded = said.payload is not None
             slot.stored = said.held
@@ -136,7 +129,9 @@ class Replica:
         self.peers.note_own_frontier(self.window.frontier)
         self.outbox.overdue()
         self.agreement.tick()
-        self._null_suspected()
+        suspected = self.peers.suspected(now)
+        self.switch.tick(now, suspected)
+        self._nulls.settle(self.peers.idle(now), self.highest_round)
         self._maybe_ask()
         self.barrier.expire(now, self.settings.probe_again)
         if now - self._beat_at >= self.settings.beat_every:
@@ -144,7 +139,10 @@ class Replica:
             self.outbox.send(ALL, self._beat())
 
     def _beat(self) -> Beat:
-        return Beat(self.highest_round, self.window.frontier, self.peers.wholes[self.me])
+        newest = self.configs.newest
+        back = bool(newest.off >> self.me & 1)
+        whole = self.peers.wholes[self.me]
+        return Beat(self.highest_round, self.window.frontier, whole, newest.epoch, back)
 
     def peer_up(self, peer: int) -> None:
         """A connection to the peer stands: say again what it may have missed."""
@@ -173,7 +171,7 @@ class Replica:
         previous = self.own.use(round_)
         self.window.link(self.me, previous, round_ - 1)
         self._saw(round_)
-        slot = self.window.open(self.window.position(round_, self.me), self.now)
+        slot = self.window.open(self.window.position(round_, self.me))
         slot.cover_width = width
         for peer in range(self.quorum.total):
             if peer != self.me:
@@ -182,20 +180,37 @@ class Replica:
         self.agreement.accept(slot, payload, self.quorum.share(self.me, width))
         return slot.position
 
+    def change(self, position: int, change: Change) -> Config | None:
+        """The batch applied at `position` changes the configuration; the epoch that begins, if one
+        does. To be called in the order of the slots, before any other input.
+        """
+        round_, owner = divmod(position, self.quorum.total)
+        config = self.configs.apply(change, round_)
+        self.switch.applied(owner, change, config, self.now)
+        if config is not None and config.off >> self.me & 1:
+            self.outbox.send(ALL, self._beat())  # this replica is here: it asks for its lane
+        return config
+
     def can_propose(self) -> bool:
         """Whether `propose` would find a round now."""
         return self._free_round() is not None
 
     def _free_round(self) -> int | None:
         round_ = self._open_round()
-        free = self.window.within(round_) and round_ <= self.own.reserved_durable
-        return round_ if free else None
+        if round_ is None or not self.window.within(round_):
+            return None
+        return round_ if round_ <= self.own.reserved_durable else None
 
-    def _open_round(self) -> int:
-        """The lowest round of the own lane, not below any seen, that nobody has given up on."""
+    def _open_round(self) -> int | None:
+        """The lowest round of the own lane, not below any seen, that nobody has given up on; None
+        while the lane is off.
+        """
         window = self.window
-        round_ = max(self.own.next, self.highest_round, window.round)
-        while window.within(round_):
+        round_: int | None = max(self.own.next, self.highest_round, window.round)
+        while round_ is not None and window.within(round_):
+            if not self.configs.plain and window.is_off(self.me, round_):
+                round_ = self.configs.next_on(self.me, round_)
+                continue
             position = window.position(round_, self.me)
             slot = window.slots.get(position)
             if slot is None and position >= window.frontier:
@@ -234,7 +249,7 @@ class Replica:
         for position in range(self.window.frontier, chunk.end):
             if position < self.window.frontier:
                 continue  # decided here already, and passed by the frontier meanwhile
-            slot = self.window.open(position, self.now)
+            slot = self.window.open(position)
             payload = batches.get(position)
             if payload is not None and slot.payload is None:
                 slot.payload = payload
@@ -253,7 +268,8 @@ class Replica:
     def take_effects(self) -> Effects:
         """What this turn wants done. An idle lane is skipped here: the caller proposes first."""
         self._advance_frontier()
-        self._void_own()
+        self._nulls.void_own()
+        self._nulls.follow_early()
         self._reserve()
         skip = self.own.skip_to(self.highest_round)
         if skip is not None:
@@ -262,6 +278,7 @@ class Replica:
             self._advance_frontier()
         self._probe()
         self._note_applied()
+        self.window.handed_out()
         sealed = self.outbox.seal()
         effects = Effects(
             sealed.records,
@@ -272,9 +289,9 @@ class Replica:
             self.agreement.rebuilds,
             self._serves,
             self.barrier.take_ready(self.window.frontier),
-            self._late,
+            self.switch.take_wish(),
         )
-        self._applied, self._rejected, self._serves, self._late = [], [], [], []
+        self._applied, self._rejected, self._serves = [], [], []
         self.agreement.rebuilds = []
         return effects
 
@@ -309,39 +326,10 @@ class Replica:
             self._applied_from = self.window.frontier
 
     def _reserve(self) -> None:
-        upto = self.own.wanted_reservation(max(self.highest_round, self._open_round()))
+        upto = self.own.wanted_reservation(max(self.highest_round, self._open_round() or 0))
         if upto is not None:
             self.outbox.record(ReserveRecord(upto))
             self._reservations.append((self.outbox.token + 1, upto))
-
-    def _void_own(self) -> None:
-        """After a restart: say 0 for own rounds that may hide a forgotten batch."""
-        first = max(self._void_next, self.window.round)
-        last = min(self.own.void_upto, self.window.round + self.settings.rounds_max)
-        if first <= last:
-            self._void_next = last + 1
-            self._say_zero(self.me, first, last)
-
-    def _say_zero(self, lane: int, first: int, last: int) -> None:
-        reach = self.window.round + self.settings.rounds_max  # nothing is said above the window
-        for round_ in range(first, min(last, reach) + 1):
-            position = self.window.position(round_, lane)
-            if self.window.value_at(position) is None:
-                self.agreement.say_zero(self.window.open(position, self.now))
-
-    def _null_suspected(self) -> None:
-        """Settle the open rounds of idle lanes, some in advance, off everyone's critical path."""
-        idle = self.peers.idle(self.now)
-        for lane in range(self.quorum.total):
-            if not idle >> lane & 1:
-                self._nulled[lane] = 0
-                continue
-            first = max(self._nulled[lane], self.window.round)
-            reach = self.window.round + self.settings.rounds_max
-            last = min(self.highest_round + self._ahead, reach)
-            if last - first >= self._ahead // 2 or first <= self.highest_round <= last:
-                self._nulled[lane] = last + 1
-                self._say_zero(lane, first, last)
 
     def _probe(self) -> None:
         number = self.barrier.next_probe(self.now)
@@ -369,15 +357,21 @@ class Replica:
             self._stuck_since = self.now
             return
         waited = self.now - self._stuck_since
-        due = self.now - self._asked_at >= self.settings.ask_every
-        if waited >= self.settings.ask_after and due:
-            self._asked_at = self.now
-            if frontier in self.window.slots:
-                self.agreement.cover_stuck(self.window.slots[frontier])
-            self.outbox.send(self._whom_to_ask(frontier, waited), Ask(frontier))
+        if waited >= self.settings.ask_after and self._ask(self._whom_to_ask(frontier, waited)):
+            slot = self.window.slots.get(frontier)
+            if slot is not None:
+                self.agreement.cover_stuck(slot)
         if waited >= self.settings.suspect_after:
             round_, lane = divmod(frontier, self.quorum.total)
-            self._say_zero(lane, round_, min(self.highest_round, round_ + self._ahead))
+            self._nulls.say(lane, round_, min(self.highest_round, round_ + self._nulls.ahead))
+
+    def _ask(self, whom: int) -> bool:
+        """Ask for what is known from the frontier on, unless somebody was asked just now."""
+        if self.now - self._asked_at < self.settings.ask_every:
+            return False
+        self._asked_at = self.now
+        self.outbox.send(whom, Ask(self.window.frontier))
+        return True
 
     def _whom_to_ask(self, frontier: int, waited: float) -> int:
         """The peer that is furthest ahead; everyone if none is, or if it does not answer."""
@@ -403,7 +397,7 @@ class Replica:
             position = window.position(round_, message.lane)
             value = window.value_at(position)
             if value is None:
-                slots.append(window.open(position, self.now))
+                slots.append(window.open(position))
             elif value != FORGOTTEN and sender != self.me:
                 self.outbox.send(sender, Decide(message.lane, round_, round_, value))
         return slots
@@ -414,14 +408,12 @@ class Replica:
         window.link(pay.lane, pay.previous, pay.round - 1)
         position = window.position(pay.round, pay.lane)
         if position < window.frontier:
-            if pay.held and pay.payload.coded:
-                self._late.append((position, pay.payload, pay.held))
             return
         if not window.within(pay.round):
             if len(self._early) < self.quorum.total * self.settings.rounds_max:
                 self._early[position] = (sender, pay)
             return
-        slot = window.open(position, self.now)
+        slot = window.open(position)
         if slot.decided is None:
             self.agreement.accept(slot, pay.payload, pay.held)
             self.agreement.advance(slot)
@@ -465,7 +457,7 @@ class Replica:
         for round_ in range(max(decide.first, self.window.round), last + 1):
             position = self.window.position(round_, decide.lane)
             if self.window.value_at(position) is None:
-                slot = self.window.open(position, self.now)
+                slot = self.window.open(position)
                 slot.decided = decide.value
                 self._became_decided(slot)
 
@@ -487,7 +479,10 @@ class Replica:
 
     def _handle_beat(self, sender: int, beat: Beat) -> None:
         self.peers.beat(sender, beat, self.now)
+        self.switch.heard(sender, beat, self.window.round, self.now)
         self._saw(beat.round)
+        if beat.epoch > self.configs.newest.epoch and beat.frontier > self.window.frontier:
+            self._ask(sender)
 
     _handlers: ClassVar[dict[type, Callable[[Replica, int, Any], None]]] = {
         Pay: _handle_pay,

@@ -66,7 +66,6 @@ class Slot:
         "decided",
         "held",
         "lane",
-        "opened_at",
         "payload",
         "phase",
         "phases",
@@ -81,7 +80,7 @@ class Slot:
         "stored",
     )
 
-    def __init__(self, position: int, total: int, now: float) -> None:
+    def __init__(self, position: int, total: int) -> None:
         self.position = position
         self.round, self.lane = divmod(position, total)
         self.payload: Payload | None = None
@@ -93,7 +92,6 @@ class Slot:
         self.promised_state = -1  # highest phase in which this replica's state was written down
         self.promised_vote = -1
         self.held: dict[int, int] = {}  # holder -> bit set of its durable fragments
-        self.opened_at = now
         self.said_at: float | None = None  # when this replica's own state of phase 0 was durable
         self.rest_since: float | None = None  # when n-f states were first there
         self.cover_since: float | None = None  # when cover was first missed

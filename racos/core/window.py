@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final
 
+from racos.core.config import Configs
 from racos.core.lanes import Lane
 from racos.core.slot import Slot
 
-LINKS_REACH = 8  # windows above the lowest open round
 FORGOTTEN: Final = -1  # decided, but this replica does not remember as what
+LINKS_REACH = 8  # windows above the lowest open round
 
 
 class Window:
@@ -24,6 +25,8 @@ class Window:
     """
 
     __slots__ = (
+        "_kept",
+        "configs",
         "floor",
         "frontier",
         "highest_one",
@@ -34,34 +37,58 @@ class Window:
         "total",
     )
 
-    def __init__(self, total: int, rounds_max: int, frontier: int = 0) -> None:
+    def __init__(
+        self, total: int, rounds_max: int, frontier: int = 0, configs: Configs | None = None
+    ) -> None:
         self.total = total
         self.rounds_max = rounds_max  # W
         self.frontier = frontier
+        self.configs = configs or Configs(0, rounds_max)
         self.slots: dict[int, Slot] = {}
         self.lanes = [Lane(index) for index in range(total)]
         self.floor = 0
         self.ones: dict[int, None] = {}  # in ascending order
         self.highest_one = -1  # highest position said or known to be 1: the read barrier's answer
+        self._kept: int | None = None  # the lowest batch passed, but not handed out yet
 
     @property
     def round(self) -> int:
         """The lowest round with an undecided slot."""
         return self.frontier // self.total
 
+    @property
+    def reach(self) -> int:
+        """The highest round this replica may say anything about.
+
+        W above the lowest round with a slot that is undecided, or whose batch is not handed out:
+        it may hold a change of the configuration that this replica does not know yet.
+        """
+        known = self.frontier if self._kept is None else self._kept
+        return known // self.total + self.rounds_max
+
+    def within(self, round_: int) -> bool:
+        """Whether this replica may say anything about that round yet: as `reach`, a call less."""
+        known = self.frontier if self._kept is None else self._kept
+        return round_ <= known // self.total + self.rounds_max
+
+    def handed_out(self) -> None:
+        """All batches below the frontier are with the driver, which tells what they change."""
+        self._kept = None
+
+    def is_off(self, lane: int, round_: int) -> bool:
+        """Whether the round is known to be one in which the lane is switched off."""
+        configs = self.configs
+        return not configs.plain and self.within(round_) and configs.is_off(lane, round_)
+
     def position(self, round_: int, lane: int) -> int:
         return round_ * self.total + lane
 
-    def within(self, round_: int) -> bool:
-        """Whether this replica may say anything about that round yet."""
-        return round_ <= self.round + self.rounds_max
-
-    def open(self, position: int, now: float) -> Slot:
+    def open(self, position: int) -> Slot:
         """The slot at a position at or above the frontier, made on first use."""
         slot = self.slots.get(position)
         if slot is None:
-            slot = self.slots[position] = Slot(position, self.total, now)
-            if self.lanes[slot.lane].skipped(slot.round):
+            slot = self.slots[position] = Slot(position, self.total)
+            if self.lanes[slot.lane].skipped(slot.round) or self.is_off(slot.lane, slot.round):
                 slot.decided = 0
         return slot
 
@@ -75,7 +102,10 @@ class Window:
         if slot is not None and slot.decided is not None:
             return slot.decided
         round_, lane = divmod(position, self.total)
-        return 0 if self.lanes[lane].skipped(round_) else None
+        if self.lanes[lane].skipped(round_):
+            return 0
+        # `plain` spares a call for each slot there is, as long as no lane was ever off.
+        return None if self.configs.plain or not self.is_off(lane, round_) else 0
 
     def link(self, lane: int, previous: int, upto: int) -> None:
         """Learn that a lane's owner passed over previous+1 .. upto: open slots there are null.
@@ -118,8 +148,12 @@ class Window:
         if value:
             self.ones[position] = None
             self.note_one(position)
+            if self._kept is None:
+                self._kept = position
         self.frontier = position + 1
         round_, lane = divmod(self.frontier, self.total)
         if lane == 0:
             for known in self.lanes:
                 known.forget_below(round_)
+            if not self.configs.plain:
+                self.configs.forget_below(round_)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
+from racos.core.config import Change
 from racos.core.messages import Buffer, Payload
 from racos.erasure.codec import Codec
 from racos.erasure.verify import FRAGMENT_DIGEST_BYTES, digest, fragment_digest
@@ -26,6 +27,7 @@ from racos.mvcc.command import (
     Txn,
     Value,
 )
+from racos.node import changes
 from racos.node.commands import decode_plain, encode_plain
 from racos.pb import batch_pb2 as pb
 
@@ -202,10 +204,31 @@ class _Namer:
         return CodedValue(coded.length, coded.digest, digests, self.round, self.lane, index)
 
 
-def decode(descriptor: bytes, round_: int, lane: int) -> list[Command]:
-    """The commands of a decided batch, its coded values named after their slot."""
+def prepare_change(change: Change) -> Prepared:
+    """A batch that changes the configuration, and nothing else."""
+    return Prepared((), Payload(changes.encode(change)), ())
+
+
+class Unpacked(NamedTuple):
+    """What a decided batch holds: commands for the store, or a change of the configuration."""
+
+    commands: list[Command]
+    change: Change | None
+
+
+def unpack(descriptor: bytes, round_: int, lane: int) -> Unpacked:
+    """A decided batch, its coded values named after their slot."""
+    batch = pb.Batch.FromString(descriptor)
+    change = changes.found_in(batch)
+    if change is not None:
+        return Unpacked([], change)
     namer = _Namer(round_, lane)
-    return [_command(command, namer) for command in pb.Batch.FromString(descriptor).commands]
+    return Unpacked([_command(command, namer) for command in batch.commands], None)
+
+
+def decode(descriptor: bytes, round_: int, lane: int) -> list[Command]:
+    """The commands of a decided batch: see `unpack`."""
+    return unpack(descriptor, round_, lane).commands
 
 
 def coded_values(descriptor: bytes, round_: int, lane: int) -> list[CodedValue]:

@@ -85,7 +85,8 @@ class Batcher:
         self._waiting.append(Pending(command, reply, size, now + limits.request_seconds))
 
     def put_back(self, proposal: Proposal) -> None:
-        """A batch whose slot became null is proposed again, unchanged, before anything newer."""
+        """A batch whose slot became null is proposed again, unchanged, before anything newer; so is
+        a change of the configuration, of which there is one at most."""
         self._ready.append(proposal)
 
     def next(self) -> Proposal | None:

@@ -43,6 +43,7 @@ class NodeConfig:
     watch_progress_notify_interval: float = 600.0  # seconds
     log_level: str = "info"
     suspect_after: float = 0.25  # seconds of silence
+    lane_off_after: float = 5.0  # seconds for which a member is suspect before its lane is off
     data_fragments: int = 0  # k of the erasure code; 0: n - f
     inline_limit: int = 4096  # bytes; larger values are erasure coded
     heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
@@ -112,6 +113,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         watch_progress_notify_interval=given.seconds("watch-progress-notify-interval"),
         log_level=given.text("log-level"),
         suspect_after=given.seconds("suspect-after"),
+        lane_off_after=given.seconds("lane-off-after"),
         data_fragments=given.number("data-fragments"),
         inline_limit=given.number("inline-limit"),
         heal_bytes_per_second=given.number("heal-rate"),
@@ -245,6 +247,7 @@ def _check_sizes(config: NodeConfig) -> None:
         ("--max-request-bytes", config.max_request_bytes),
         ("--max-txn-ops", config.max_txn_ops),
         ("--suspect-after", config.suspect_after),
+        ("--lane-off-after", config.lane_off_after),
         ("--heal-rate", config.heal_bytes_per_second),
         ("--rewrite-rate", config.rewrite_bytes_per_second),
         ("--segment-bytes", config.segment_bytes),

@@ -8,10 +8,12 @@ node drives this in production; a simulator drives the same class.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
+from racos.core.config import Change
 from racos.core.effects import Chunk, Effects
-from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
+from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
 from racos.core.recovery import Recovered
@@ -33,6 +35,7 @@ from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.transfer import Stage
 from racos.node.values import Values
+from racos.node.waiting import WaitingReads
 from racos.storage.log import Batch, Log
 
 TICK_SECONDS = 0.005
@@ -138,16 +141,17 @@ class Driver:
             request_seconds=options.limits.request_seconds,
         )
         self._in_flight: dict[int, Proposal] = {}
-        self._reads: list[BarrierReply] = []
-        self._tickets: dict[int, tuple[list[BarrierReply], float]] = {}
-        self._next_ticket = 0
+        self._reads = WaitingReads()
         self._tokens: list[tuple[int, int]] = []  # (log sequence, token), ascending
         self._flushing = False
         self._lazy_since: float | None = None
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        self.replica = Replica(settings, clock(), self._recover())
+        recovered = self._recover()
+        self.replica = Replica(settings, clock(), recovered)
+        if recovered.changes:
+            self.keeper.configured(self.replica.configs.known)
         self.values.now = clock()
         self._apply()
 
@@ -183,10 +187,11 @@ class Driver:
                 holdings.found_durable(self.library.position(record))
             if entry.kind != records.Kind.KEPT:
                 for position in recovered.add(record):
-                    self._replay_batch(position)
+                    self._replay_batch(position, recovered)
         keeper.replay_ended(known)
         recovered.floor = self.library.past.floor
         recovered.ones.update(self.library.past.ones)
+        recovered.configs = keeper.configs() or recovered.configs
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
@@ -194,13 +199,13 @@ class Driver:
         holdings.replayed(recovered.frontier)
         return recovered
 
-    def _replay_batch(self, position: int) -> None:
+    def _replay_batch(self, position: int, recovered: Recovered) -> None:
         self._note_applied(position)
-        if position < self.checkpoint.found.position:
-            return  # the index has it
-        round_, lane = divmod(position, self.quorum.total)
-        commands = batches.decode(self.library.descriptor(position), round_, lane)
-        self.applier.add(position, commands, None)
+        descriptor = self.library.descriptor(position)
+        batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
+        if batch.change is not None:
+            recovered.changes.append((position, batch.change))
+        self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
             self.checkpoint.durable()
@@ -224,7 +229,7 @@ class Driver:
 
     def read(self, read: BarrierReply) -> None:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
-        self._reads.append(read)
+        self._reads.add(read)
 
     def load(
         self,
@@ -253,6 +258,8 @@ class Driver:
                 self.hellos[sender] = message
             else:
                 self.replica.receive(sender, message)
+                if isinstance(message, Pay):
+                    self.healer.keep_late(message)
 
     def on_up(self, peer: int) -> None:
         self.connected |= 1 << peer
@@ -287,9 +294,7 @@ class Driver:
             for reply in proposal.replies:
                 if not reply.done():
                     reply.set_exception(error)
-        for read in (*self._reads, *self._waiting_reads()):
-            if not read.done():
-                read.set_exception(error)
+        self._reads.fail_all(error)
 
     # -- one turn --------------------------------------------------------------------------------
 
@@ -335,13 +340,9 @@ class Driver:
             self._sweep(now)
 
     def _ask_barrier(self, now: float) -> None:
-        if not self._reads:
-            return
-        self._next_ticket += 1
-        deadline = now + self.batcher.limits.request_seconds
-        self._tickets[self._next_ticket] = (self._reads, deadline)
-        self._reads = []
-        self.replica.read(self._next_ticket)
+        ticket = self._reads.ask(now + self.batcher.limits.request_seconds)
+        if ticket is not None:
+            self.replica.read(ticket)
 
     def _propose(self) -> None:
         limits = self.batcher.limits
@@ -389,16 +390,16 @@ class Driver:
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
             self.keeper.serve(peer, position, self.replica.window.frontier)
-        for position, payload, held in effects.late:
-            self.healer.keep_late(position, payload, held)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
                 self.batcher.put_back(proposal)
+        if effects.wish is not None:
+            self.batcher.put_back(Proposal(batches.prepare_change(effects.wish), (), inf))
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
-            self.applier.after(lambda: self._finish_reads(effects.reads))
+            self.applier.after(lambda: self._reads.finish(effects.reads))
         if self.applier.waiting:
             self._apply()
 
@@ -407,12 +408,24 @@ class Driver:
         self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
-        if proposal is None:
-            self.applier.add(position, batches.decode(payload.descriptor, round_, lane), None)
+        if proposal is not None and proposal.prepared.commands:
+            commands = self._encoder.bind(proposal.prepared, round_, lane)
+            self._keep_values(proposal, round_, lane)
+            self.applier.add(position, commands, proposal.replies)
             return
-        commands = self._encoder.bind(proposal.prepared, round_, lane)
-        self._keep_values(proposal, round_, lane)
-        self.applier.add(position, commands, proposal.replies)
+        batch = batches.unpack(payload.descriptor, round_, lane)
+        if batch.change is not None:
+            self._change_configuration(position, batch.change)
+        self.applier.add(position, batch.commands, None)
+
+    def _change_configuration(self, position: int, change: Change) -> None:
+        config = self.replica.change(position, change)
+        if config is not None:
+            self.keeper.configured(self.replica.configs.known)
+            name = "on" if change.on else "off"
+            self._report(
+                f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
+            )
 
     def _keep_values(self, proposal: Proposal, round_: int, lane: int) -> None:
         """What was written here is likely to be read here."""
@@ -421,13 +434,6 @@ class Driver:
             plain = batches.plain_values(prepared.commands, self._encoder.inline_limit)
             for value, data in zip(prepared.values, plain, strict=True):
                 self.values.cache.put(value._replace(round=round_, lane=lane), data)
-
-    def _finish_reads(self, tickets: Iterable[int]) -> None:
-        for ticket in tickets:
-            reads, _ = self._tickets.pop(ticket, ((), 0.0))
-            for read in reads:
-                if not read.done():
-                    read.set_result(None)
 
     # -- output ----------------------------------------------------------------------------------
 
@@ -513,13 +519,5 @@ class Driver:
                 for reply in proposal.replies:
                     if not reply.done():
                         reply.set_exception(RequestTimedOut())
-        for ticket, (reads, deadline) in list(self._tickets.items()):
-            if deadline <= now:
-                for read in reads:
-                    if not read.done():
-                        read.set_exception(RequestTimedOut())
-                del self._tickets[ticket]
-        self.replica.barrier.drop(self._tickets.__contains__)
-
-    def _waiting_reads(self) -> list[BarrierReply]:
-        return [read for reads, _ in self._tickets.values() for read in reads]
+        self._reads.expire(now)
+        self.replica.barrier.drop(self._reads.__contains__)

@@ -60,6 +60,7 @@ _MEMBER = (
     _used("watch-progress-notify-interval", Kind.DURATION, "10m", "pace of watch progress"),
     _used("log-level", Kind.TEXT, "info", "debug, info, warn, error, panic or fatal"),
     _used("suspect-after", Kind.DURATION, "250ms", "silence that makes a member suspect"),
+    _used("lane-off-after", Kind.DURATION, "5s", "how long suspect until its lane is switched off"),
     _used("data-fragments", Kind.SIZE, "0", "fragments that rebuild a value; 0: n - f"),
     _used("inline-limit", Kind.SIZE, "4096", "values up to this many bytes are not coded"),
     _used("heal-rate", Kind.SIZE, "33554432", "bytes per second of missing fragments' values"),

@@ -26,7 +26,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from racos.core.messages import Payload, PayRecord
+from racos.core.messages import Pay, Payload, PayRecord
 from racos.erasure.codec import Codec
 from racos.errors import Corrupt
 from racos.node import batch as batches
@@ -176,12 +176,12 @@ class Healer:
             if self.holdings.loaded(position, held):
                 heappush(self._queue, -position)
 
-    def keep_late(self, position: int, payload: Payload, held: int) -> None:
-        """Fragments of a batch that came after it was applied without them."""
-        if held >> self.me & 1 and self.holdings.wants(position):
-            round_, lane = self._library.slot(position)
-            record = PayRecord(lane, round_, payload, 1 << self.me, says_one=False)
-            self._syncing.append((self._append(record), position))
+    def keep_late(self, pay: Pay) -> None:
+        """A batch came, maybe after it was applied here without its own fragment."""
+        position = self._library.position(pay)
+        if pay.held >> self.me & 1 and self.holdings.wants(position):
+            own = PayRecord(pay.lane, pay.round, pay.payload, 1 << self.me, says_one=False)
+            self._syncing.append((self._append(own), position))
 
     def _prune(self, below: int) -> None:
         surplus = self.holdings.surplus

@@ -6,10 +6,12 @@ Which parts of batches are needed (`library`), where a start begins to read (`re
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from racos.core.config import Config
 from racos.core.effects import Chunk
 from racos.core.messages import AppliedRecord, PayRecord, Record, ReserveRecord
 from racos.core.quorum import bits
@@ -23,6 +25,8 @@ from racos.node.transfer import Receiver, Sender, Stage
 from racos.node.wire import Behind, StateChunk, StateRequest
 from racos.storage.log import Appended, Log, Place, Replayed
 
+_CONFIGS = b"c"  # key of the configurations
+_CONFIG = struct.Struct("<IQH")  # epoch, first round, lanes that are off
 CLEANING_QUEUE_BYTES_MAX = 8 << 20  # above it nothing is rewritten until the disk has caught up
 
 
@@ -83,7 +87,7 @@ class Keeper:
             report,
             space,
         )
-        self.sender = Sender(shelf, self.library)
+        self.sender = Sender(log, shelf, self.library)
         self.receiver = Receiver(
             log,
             self.library,
@@ -150,6 +154,16 @@ class Keeper:
         for other, change in changes.items():
             self.library.refer(other, change, self._applied - 1)
 
+    def configured(self, configs: Sequence[Config]) -> None:
+        """The configurations that the core knows have changed: with the next step."""
+        self._shelf.put(_CONFIGS, b"".join(_CONFIG.pack(*config) for config in configs))
+        self.library.dirty = True
+
+    def configs(self) -> tuple[Config, ...]:
+        """Those that the index has; none if there was never a change."""
+        data = self._shelf.get(_CONFIGS) or b""
+        return tuple([Config(*fields) for fields in _CONFIG.iter_unpack(data)])
+
     def durable(self, sequence: int) -> None:
         """The log is durable up to this record."""
         self.retention.durable(sequence)
@@ -169,7 +183,7 @@ class Keeper:
         self, sender: int, message: Behind | StateRequest | StateChunk, frontier: int
     ) -> None:
         if isinstance(message, StateRequest):
-            chunk = self.sender.answer(sender, message)
+            chunk = self.sender.answer(sender, message, frontier)
             if chunk is not None:
                 self._send(sender, chunk)
         elif isinstance(message, StateChunk):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from racos.core.effects import Chunk
-from racos.core.messages import AppliedRecord, Payload, PayRecord
+from racos.core.messages import AppliedRecord, Pay, Payload, PayRecord
 from racos.mvcc.shelf import Shelf
 from racos.node import entries
 from racos.node.entries import Entry
@@ -237,8 +237,8 @@ class Library:
         """Decided history from `start` on, for a replica that is behind but not below the floor."""
         return self.past.chunk(start, frontier)
 
-    def position(self, record: PayRecord) -> int:
-        return record.round * self._total + record.lane
+    def position(self, batch: PayRecord | Pay) -> int:
+        return batch.round * self._total + batch.lane
 
     def slot(self, position: int) -> tuple[int, int]:
         """Round and lane."""
@@ -322,6 +322,11 @@ class Library:
         self._seen.clear()
         if self.past.end < frontier:
             self.past.begin(frontier)
+
+    @property
+    def all_applied(self) -> bool:
+        """Whether the index has applied every batch that is decided."""
+        return not self._decided
 
     @property
     def loaded(self) -> bool:

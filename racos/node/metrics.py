@@ -5,7 +5,7 @@ Collected when somebody asks, never on the way of a request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -44,10 +44,12 @@ class NodeCollector(Collector):
                 "Keep-alives not answered yet.",
                 figures.waiting_keep_alives,
             ),
+            "racos_config_epoch": ("Newest epoch of the configuration.", figures.epoch),
             "racos_peers_connected": ("Peers this member is connected to.", figures.connected),
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value)
+        yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
         counters = {
             "etcd_server_proposals_committed": ("Slots decided.", figures.decided_slots),
             "etcd_server_proposals_applied": ("Slots applied.", figures.applied_slots),
@@ -68,6 +70,15 @@ class NodeCollector(Collector):
         yield decisions
         yield from _of_fragments(figures.fragments)
         yield from _of_space(figures.space, figures.log_segments)
+
+
+def _of_lanes(names: Sequence[str], off: int) -> Metric:
+    family = GaugeMetricFamily(
+        "racos_lane_off", "Whether a member's lane is switched off.", labels=["lane", "member"]
+    )
+    for lane, name in enumerate(names):
+        family.add_metric([str(lane), name], off >> lane & 1)
+    return family
 
 
 def _of_fragments(figures: HealerStatistics) -> Iterator[Metric]:

@@ -73,6 +73,8 @@ class Statistics(NamedTuple):
     fragments: HealerStatistics
     space: SpaceStatistics
     log_segments: int
+    epoch: int  # of the newest configuration
+    lanes_off: int  # bit set of the lanes switched off in it
 
 
 class Node:
@@ -94,7 +96,6 @@ class Node:
         self.identity = identity
         self.cluster_id = identity.cluster_id
         self.member_id = identity.member_id
-        self.term = 1  # the configuration epoch; there is one so far
         self._fatal = fatal
         self._disk = disk
         self._loop = asyncio.get_running_loop()
@@ -197,6 +198,7 @@ class Node:
             self.identity.coin_secret,
             incarnation=secrets.randbits(30),
             suspect_after=config.suspect_after,
+            lane_off_after=config.lane_off_after,
         )
         return Driver(
             settings,
@@ -302,6 +304,11 @@ class Node:
             listener(first, last)
 
     # -- what the services ask (see etcdshim.backend) ----------------------------------------------
+
+    @property
+    def term(self) -> int:
+        """What etcd calls the Raft term: grows with each epoch of the configuration, from 1."""
+        return 1 + self.driver.replica.configs.newest.epoch
 
     @property
     def revision(self) -> int:
@@ -435,4 +442,6 @@ class Node:
             fragments=driver.healer.statistics(),
             space=driver.keeper.statistics(),
             log_segments=logged.segments,
+            epoch=driver.replica.configs.newest.epoch,
+            lanes_off=driver.replica.configs.newest.off,
         )

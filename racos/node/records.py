@@ -119,3 +119,11 @@ def decode(kind: int, header: bytes) -> tuple[Record, int]:
         a = pb.AppliedRecord.FromString(header)
         return AppliedRecord(a.start, a.end, tuple(a.ones)), 0
     raise ValueError(f"record of unknown kind {kind}")
+
+
+def values_per_fragment(record: PayRecord) -> int:
+    """How many blobs each fragment of the batch has: its coded values; 0 if none comes with it."""
+    payload = record.payload
+    for index in bits(record.held):
+        return len(payload.fragments[index]) if payload.coded else 0
+    return 0

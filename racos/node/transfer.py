@@ -48,9 +48,10 @@ class Sending(NamedTuple):
 class Sender:
     """Gives others this replica's state."""
 
-    __slots__ = ("_library", "_sessions", "_shelf", "now", "sent_bytes")
+    __slots__ = ("_library", "_log", "_sessions", "_shelf", "now", "sent_bytes")
 
-    def __init__(self, shelf: Shelf, library: Library) -> None:
+    def __init__(self, log: Log, shelf: Shelf, library: Library) -> None:
+        self._log = log
         self._shelf = shelf
         self._library = library
         self._sessions: dict[int, Sending] = {}  # by peer
@@ -62,16 +63,17 @@ class Sender:
         """Whether somebody may still ask for what the log has now."""
         return bool(self._sessions)
 
-    def answer(self, peer: int, request: StateRequest) -> StateChunk | None:
-        """The next part for this peer; None if too many are served."""
+    def answer(self, peer: int, request: StateRequest, frontier: int) -> StateChunk | None:
+        """The next part for this peer; None if it has to ask again later: too many are served, or a
+        batch below the `frontier` is not applied yet, and the state is in the middle of it.
+        """
         session = self._sessions.get(peer)
         if not request.after and (session is None or session.number != request.number):
             self.end(peer)
-            if len(self._sessions) >= SESSIONS_MAX:
+            if len(self._sessions) >= SESSIONS_MAX or not self._library.all_applied:
                 return None
-            snapshot = self._shelf.snapshot()
-            frontier = checkpoint.read_applied(snapshot).position
-            session = Sending(request.number, frontier, snapshot, self.now)
+            self._shelf.commit(self._log.last_sequence)
+            session = Sending(request.number, frontier, self._shelf.snapshot(), self.now)
         if session is None or session.number != request.number:
             return StateChunk(request.number, 0, (), last=True)  # forgotten: it has to begin again
         self._sessions[peer] = session._replace(heard_at=self.now)

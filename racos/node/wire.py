@@ -153,6 +153,8 @@ def _add_beat(frame: pb.Frame, beat: Beat, _blobs: list[Buffer]) -> None:
     frame.beat.round = beat.round
     frame.beat.frontier = beat.frontier
     frame.beat.whole = beat.whole
+    frame.beat.epoch = beat.epoch
+    frame.beat.back = beat.back
     frame.beat.SetInParent()
 
 
@@ -304,7 +306,8 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
     for request in frame.fragment_requests:
         yield FragmentRequest(request.number, request.position, request.index, request.want)
     if frame.HasField("beat"):
-        yield Beat(frame.beat.round, frame.beat.frontier, frame.beat.whole)
+        beat = frame.beat
+        yield Beat(beat.round, beat.frontier, beat.whole, beat.epoch, beat.back)
     if frame.HasField("hello"):
         yield Hello(frame.hello.name, tuple(frame.hello.client_urls))
     yield from _states(frame)

@@ -14,7 +14,7 @@ class Batch(_message.Message):
     def __init__(self, commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("put", "delete_range", "txn", "compact", "lease_grant", "lease_revoke", "lease_renew", "lease_expire")
+    __slots__ = ("put", "delete_range", "txn", "compact", "lease_grant", "lease_revoke", "lease_renew", "lease_expire", "lane_off", "lane_on")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
     TXN_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,8 @@ class Command(_message.Message):
     LEASE_REVOKE_FIELD_NUMBER: _ClassVar[int]
     LEASE_RENEW_FIELD_NUMBER: _ClassVar[int]
     LEASE_EXPIRE_FIELD_NUMBER: _ClassVar[int]
+    LANE_OFF_FIELD_NUMBER: _ClassVar[int]
+    LANE_ON_FIELD_NUMBER: _ClassVar[int]
     put: Put
     delete_range: DeleteRange
     txn: Txn
@@ -31,7 +33,17 @@ class Command(_message.Message):
     lease_revoke: LeaseRevoke
     lease_renew: LeaseRenew
     lease_expire: LeaseExpire
-    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., delete_range: _Optional[_Union[DeleteRange, _Mapping]] = ..., txn: _Optional[_Union[Txn, _Mapping]] = ..., compact: _Optional[_Union[Compact, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., lease_revoke: _Optional[_Union[LeaseRevoke, _Mapping]] = ..., lease_renew: _Optional[_Union[LeaseRenew, _Mapping]] = ..., lease_expire: _Optional[_Union[LeaseExpire, _Mapping]] = ...) -> None: ...
+    lane_off: LaneChange
+    lane_on: LaneChange
+    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., delete_range: _Optional[_Union[DeleteRange, _Mapping]] = ..., txn: _Optional[_Union[Txn, _Mapping]] = ..., compact: _Optional[_Union[Compact, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., lease_revoke: _Optional[_Union[LeaseRevoke, _Mapping]] = ..., lease_renew: _Optional[_Union[LeaseRenew, _Mapping]] = ..., lease_expire: _Optional[_Union[LeaseExpire, _Mapping]] = ..., lane_off: _Optional[_Union[LaneChange, _Mapping]] = ..., lane_on: _Optional[_Union[LaneChange, _Mapping]] = ...) -> None: ...
+
+class LaneChange(_message.Message):
+    __slots__ = ("lane", "epoch")
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    lane: int
+    epoch: int
+    def __init__(self, lane: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class CodedValue(_message.Message):
     __slots__ = ("length", "digest", "fragment_digests")

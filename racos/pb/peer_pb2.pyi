@@ -134,14 +134,18 @@ class ProbeReply(_message.Message):
     def __init__(self, number: _Optional[int] = ..., position: _Optional[int] = ...) -> None: ...
 
 class Beat(_message.Message):
-    __slots__ = ("round", "frontier", "whole")
+    __slots__ = ("round", "frontier", "whole", "epoch", "back")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     FRONTIER_FIELD_NUMBER: _ClassVar[int]
     WHOLE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    BACK_FIELD_NUMBER: _ClassVar[int]
     round: int
     frontier: int
     whole: int
-    def __init__(self, round: _Optional[int] = ..., frontier: _Optional[int] = ..., whole: _Optional[int] = ...) -> None: ...
+    epoch: int
+    back: bool
+    def __init__(self, round: _Optional[int] = ..., frontier: _Optional[int] = ..., whole: _Optional[int] = ..., epoch: _Optional[int] = ..., back: _Optional[bool] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("start", "end", "frontier", "positions", "coded")

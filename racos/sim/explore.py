@@ -322,7 +322,7 @@ class Explorer:
         if known is None:
             needed = self.quorum.data if self.shape.coded else 1
             known = all(
-                _pieces(kept, coded=self.shape.coded) >= needed
+                pieces(kept, coded=self.shape.coded) >= needed
                 for kept in combinations(logs, self.quorum.answers)
             )
             self._survives[logs] = known
@@ -439,7 +439,7 @@ class _Found(Exception):
         self.state = state
 
 
-def _pieces(logs: tuple[tuple[bool, int], ...], *, coded: bool) -> int:
+def pieces(logs: tuple[tuple[bool, int], ...], *, coded: bool) -> int:
     union = 0
     for recorded, held in logs:
         union |= held if coded else int(recorded)

@@ -10,14 +10,25 @@ import typer
 
 from racos.core.quorum import Quorum
 from racos.sim.explore import HEADER, Explorer, Outcome, Shape
+from racos.sim.explore_layers import Layered
 from racos.sim.forgetful import Forgetful
 
 N3: Final = Quorum(3, 1, 2)
 N4: Final = Quorum(4, 1, 3)
 N5: Final = Quorum(5, 2, 3)
 
-# How the states are told apart (see `explore` and `forgetful`), and what is explored.
-CONFIGURATIONS: Final[tuple[tuple[type[Explorer], Shape], ...]] = (
+# How the states are told apart (see the modules of these classes), and what is explored.
+Search = type[Explorer] | type[Layered]
+CONFIGURATIONS: Final[tuple[tuple[Search, Shape], ...]] = (
+    (Layered, Shape("n3 no batch, all", N3, coded=False, proposes=False)),
+    (Layered, Shape("n3 inline, all", N3, coded=False)),
+    (Layered, Shape("n3 coded, all", N3, coded=True)),
+    (Layered, Shape("n4 inline, all", N4, coded=False)),
+    (Layered, Shape("n4 coded, all", N4, coded=True)),
+    (Layered, Shape("n5 inline, all", N5, coded=False)),
+    (Layered, Shape("n5 f=1 coded, all", Quorum(5, 1, 3), coded=True)),
+    (Layered, Shape("n5 coded, all", N5, coded=True)),
+    (Layered, Shape("n7 inline, all", Quorum(7, 3, 4), coded=False)),
     (Explorer, Shape("n3 no batch, 2 crashes", N3, coded=False, crashes=2, proposes=False)),
     (Explorer, Shape("n3 inline, p0", N3, coded=False, phases=1)),
     (Explorer, Shape("n3 inline, p0, 1 crash", N3, coded=False, crashes=1, phases=1)),
@@ -28,10 +39,7 @@ CONFIGURATIONS: Final[tuple[tuple[type[Explorer], Shape], ...]] = (
     (Forgetful, Shape("n3 inline, any crashes", N3, coded=False)),
     (Forgetful, Shape("n3 coded p0, any crashes", N3, coded=True, phases=1)),
     (Forgetful, Shape("n3 coded, any crashes", N3, coded=True)),
-    (Forgetful, Shape("n4 inline, any crashes", N4, coded=False)),
-    (Forgetful, Shape("n5 inline p0, any crashes", N5, coded=False, phases=1)),
     (Forgetful, Shape("n5 inline, any crashes", N5, coded=False)),
-    (Forgetful, Shape("n5 coded, any crashes", N5, coded=True)),
 )
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -71,7 +79,7 @@ def explore(
     raise typer.Exit(int(any(outcome.broken for outcome in outcomes)))
 
 
-def _one(kind: type[Explorer], shape: Shape, minutes: float) -> Outcome:
+def _one(kind: Search, shape: Shape, minutes: float) -> Outcome:
     tell = _progress if sys.stderr.isatty() else None
     outcome = kind(shape).run(tell, seconds_max=60 * minutes)
     print(outcome.line(), flush=True)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from racos.core.messages import Hold, Pay, State, Vote
+from racos.core.messages import Hold, Pay, State, StateRecord, Vote
 from racos.core.quorum import bits
 from racos.sim.explore import Explorer, Move, Shape
 from racos.sim.local import (
@@ -137,19 +137,40 @@ class Forgetful(Explorer):
             for after in (self._base(start._replace(whole=False)), self._settle(number)):
                 yield Move(self._number(after), coins, self._tale(after), 0)
             return
-        seen = {(number, coins)}
         stack = [(number, coins)]
+        unsynced = self._unsynced(start)
+        if unsynced is not None:
+            stack.append((self._number(unsynced), coins))
+        seen = set(stack)
         while stack:
             at, tossed = stack.pop()
             for event in self._events(self.locals[at], part, rebuilds):
                 for move in self._step(at, event, tossed):
                     local = self.locals[move.local]
-                    if local.pending:
+                    if local.pending and (unsynced is None or local.pending != unsynced.pending):
                         after = self._settle(move.local)
                         yield Move(self._number(after), move.coins, self._tale(after), 0)
                     elif local.decided < 0 and (move.local, move.coins) not in seen:
                         seen.add((move.local, move.coins))
                         stack.append((move.local, move.coins))
+
+    def _unsynced(self, local: Local) -> Local | None:
+        """The replica before the sync of its STATE of a later phase, if that is its last promise.
+
+        By the time of the sync it may have heard more than n-f others, all of which then count in
+        its vote (rule 5); one that restarts votes as soon as it has heard n-f. In phase 0 it may
+        wait for the rest, and for rule 6 more votes than n-f give nothing that n-f do not.
+        """
+        phase = local.phase
+        if not phase or phase == self.shape.phases or local.promised_vote == phase:
+            return None
+        value = local.durable.states[phase]
+        promise = (StateRecord(OWNER, 0, 0, phase, value), State(OWNER, 0, 0, phase, value, 0))
+        ones, zeros, *votes = local.heard[phase]
+        others = ~(1 << local.me)
+        heard = list(local.heard)
+        heard[phase] = (ones & others, zeros & others, *votes)  # type: ignore[assignment]
+        return local._replace(heard=tuple(heard), pending=(promise,))
 
     def _decisions(self, number: int, audible: int) -> Iterator[tuple[int, int]]:
         """What it may decide: on the votes of one phase for one value, or on everyone's STATE 1.

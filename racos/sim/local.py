@@ -38,7 +38,7 @@ PHASES: Final = 2  # explored at most; entering the next one is the last promise
 LONG_AGO: Final = -1e9  # patience that began then is over
 
 # Events besides the delivery of a message, which is the message's number (0, 1, ..).
-SYNC, ZERO, CRASH, RESTART, REST_OVER, COVER_OVER, BOTH_OVER = range(-1, -8, -1)
+SYNC, ZERO, CRASH, RESTART, REST_OVER, COVER_OVER, BOTH_OVER, LOOK = range(-1, -9, -1)
 REBUILT: Final = -10  # at width w: REBUILT - w
 NAMES: Final = {
     SYNC: "its oldest record becomes durable",
@@ -48,6 +48,7 @@ NAMES: Final = {
     REST_OVER: "no longer waits for the remaining states",
     COVER_OVER: "no longer waits for cover",
     BOTH_OVER: "no longer waits for anything",
+    LOOK: "looks at what it knows",
 }
 
 _BLANK: Final = (-1,) * (PHASES + 1)
@@ -220,8 +221,8 @@ class Machine:
             if slot.payload is not None and slot.stored & share != share:
                 replica.rebuilt(slot.position, slot.payload, share)
         elif slot.phase < self.phases:
-            slot.rest_since = None if event == COVER_OVER else LONG_AGO
-            slot.cover_since = None if event == REST_OVER else LONG_AGO
+            slot.rest_since = LONG_AGO if event in (REST_OVER, BOTH_OVER) else None
+            slot.cover_since = LONG_AGO if event in (COVER_OVER, BOTH_OVER) else None
             replica.agreement.advance(slot)
 
     def _sync(self, local: Local, replica: Replica, slot: Slot) -> Local:
@@ -239,7 +240,7 @@ class Machine:
         for record in local.durable.records(self.payload):
             past.add(record)
         replica = self._replica(local.me, bit, past)
-        slot = replica.window.open(0, 0.0)
+        slot = replica.window.open(0)
         return self._collect(local._replace(up=True), replica, slot, ())
 
     def _collect(
@@ -261,13 +262,20 @@ class Machine:
         if self.terse and isinstance(message, State) and message.phase:
             message = message._replace(held=0)
         said = 1 << self.number(local.me, receiver, message)
-        if self.payload.coded and local.durable.recorded:
-            # Who is asked sends the batch on, without the asker's fragment (see `repeat`).
-            for peer in range(self.quorum.total):
-                if peer != local.me:
-                    pay = Pay(OWNER, 0, -1, self.payload, 0)
-                    said |= 1 << self.number(local.me, peer, pay)
+        if local.durable.recorded:
+            for peer in self._asking(local.me):
+                held = 0 if self.payload.coded else self.quorum.share(peer, 1)
+                pay = Pay(OWNER, 0, -1, self.payload, held)
+                said |= 1 << self.number(local.me, peer, pay)
         return said
+
+    def _asking(self, asked: int) -> list[int]:
+        """Whom a holder sends the batch on to, a coded one without fragments (see `repeat`).
+
+        All but the owner can have an inline one from the owner itself, which is the same.
+        """
+        others = [peer for peer in range(self.quorum.total) if peer != asked]
+        return others if self.payload.coded else [peer for peer in others if peer == OWNER]
 
 
 def _secret(bit: int) -> bytes:
@@ -282,7 +290,7 @@ def _install(replica: Replica, local: Local, payload: Payload | None = None) -> 
     """Give the replica the slot that the value describes, and nothing else."""
     replica.window.slots.clear()
     replica.agreement.rebuilds.clear()
-    slot = replica.window.open(0, 0.0)
+    slot = replica.window.open(0)
     slot.payload = payload if local.known else None
     slot.recorded, slot.stored, slot.phase = local.recorded, local.stored, local.phase
     slot.promised_state, slot.promised_vote = local.promised_state, local.promised_vote

@@ -147,6 +147,7 @@ class Machine:
                 self.life,
                 rounds_max=options.rounds_max,
                 suspect_after=options.suspect_after,
+                lane_off_after=options.lane_off_after,
             ),
             log,
             self._codec,
@@ -206,7 +207,9 @@ class Machine:
         """What the core counted, over all lives."""
         if self.driver is None:
             return self._transitions
-        now = Counter(self.driver.replica.agreement.statistics)
+        replica = self.driver.replica
+        now = Counter(replica.agreement.statistics)
+        now += Counter(replica.switch.statistics)
         space = self.driver.keeper.statistics()
         now["segments rewritten"] = space.rewritten_segments
         now["segments removed"] = space.removed_segments

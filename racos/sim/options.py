@@ -65,6 +65,7 @@ class Options:
     grace_seconds: float = 2.0  # in which values that nobody refers to are still served
     rounds_max: int = 64  # W
     suspect_after: float = 0.25
+    lane_off_after: float = 5.0  # longer than most runs: no lane is switched off
     request_seconds: float = 1.5
     live_within: float = 12.0  # after the heal everything must be settled in this time
 
@@ -127,6 +128,10 @@ def draw(seed: int) -> Options:
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
     options = _forgetful(_paced(options))
+    # A source of its own, so that all else about a seed stays as it was before there were epochs.
+    lanes = random.Random(f"lanes {seed}")
+    if lanes.random() < 0.5:
+        options = replace(options, lane_off_after=lanes.choice((0.1, 0.3, 1.0)))
     kind = source.random()
     if kind < 0.25:
         return _contended(options, source)

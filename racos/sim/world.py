@@ -20,6 +20,7 @@ from racos.mvcc.command import Command, Range
 from racos.node import batch as batches
 from racos.sim.checks.agreement import Agreement
 from racos.sim.checks.durability import Durability
+from racos.sim.checks.lanes import Lanes
 from racos.sim.checks.linear import Linear
 from racos.sim.checks.state import Bounds, Digests
 from racos.sim.checks.watch import Watches
@@ -72,6 +73,7 @@ class World:
         self.trace = Trace(write)
         self.record = Record()
         self.agreement = Agreement(options.nodes)
+        self.lanes = Lanes(options.nodes, options.faults_max, options.rounds_max)
         self.durability = Durability(self.quorum)
         self.digests = Digests()
         self.bounds = Bounds()
@@ -233,6 +235,8 @@ class World:
             self._counts["states taken"] += machine.installed
         outcomes.counts = self._counts
         outcomes.counts.update({f"fault {name}": n for name, n in self.faults.counts.items()})
+        outcomes.counts["epochs"] = len(self.lanes.configs) - 1
+        outcomes.counts["runs with epochs"] = len(self.lanes.configs) > 1
         outcomes.counts["frames lost"] = self.network.lost
         outcomes.counts["digests compared"] = self.digests.compared
         outcomes.counts["records replayed"] = self.durability.replayed_records
@@ -275,6 +279,7 @@ class World:
         for machine in self.machines:
             if machine.driver is not None:
                 self.bounds.look(machine.lane, machine.driver)
+                self.lanes.look(machine.lane, machine.driver.replica.configs.known)
         self.events.after(_LOOK_SECONDS, self._look)
 
     # -- what the machines show (machine.Observer) -----------------------------------------------
@@ -285,12 +290,14 @@ class World:
         self.outcomes.messages += sender != lane
         if type(message) in _JUDGED:
             self.agreement.received(sender, message)
+            self.lanes.received(sender, message)
             self.durability.received(sender, message)
 
     def effects(self, lane: int, effects: Effects, next_sequence: int) -> None:
         if effects.records:
             self.durability.wrote(lane, next_sequence, effects.records)
             self.agreement.wrote(lane, effects.records, effects.applied)
+        self.lanes.applied(effects.applied)
         for position, payload in effects.applied:
             self.durability.applied(lane, position, payload)
         self._count(effects)

@@ -42,7 +42,7 @@ class OneSlot:
         self.quorum = quorum
         self.rules = rules
         self.choose = random.Random(seed)
-        self.slots = [Slot(0, quorum.total, 0.0) for _ in range(quorum.total)]
+        self.slots = [Slot(0, quorum.total) for _ in range(quorum.total)]
         self.held = [0] * quorum.total  # durable fragments
         self.alive = set(range(quorum.total))
         self.flight: list[Said] = []

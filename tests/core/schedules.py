@@ -29,8 +29,11 @@ class Mood(NamedTuple):
 
 
 class Schedule:
-    def __init__(self, total: int, faults: int, data: int, seed: int) -> None:
-        self.world = World(total, faults, data, seed)
+    def __init__(
+        self, total: int, faults: int, data: int, seed: int, lane_off_after: float = 5.0
+    ) -> None:
+        rounds_max = 16 if lane_off_after >= 5.0 else 4  # few: epochs begin soon
+        self.world = World(total, faults, data, seed, rounds_max, lane_off_after)
         self.choose = self.world.random
         self.mood = Mood(
             self.choose.choice([0.0, 0.0, 0.05, 0.3]),
@@ -165,8 +168,10 @@ class ReadSchedule(Schedule):
             self.world.deliver((probes or first)[0])
 
 
-def run_and_settle(total: int, faults: int, data: int, seed: int, steps: int = 600) -> World:
-    schedule = Schedule(total, faults, data, seed)
+def run_and_settle(
+    total: int, faults: int, data: int, seed: int, steps: int = 600, lane_off_after: float = 5.0
+) -> World:
+    schedule = Schedule(total, faults, data, seed, lane_off_after)
     world = schedule.world
     schedule.run(steps)
     world.check_coverage()

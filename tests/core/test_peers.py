@@ -113,3 +113,12 @@ def test_who_is_far_behind_is_not_waited_for_until_it_has_caught_up() -> None:
     peers.beat(2, Beat(0, 100, 0), 0.0)
     peers.note_own_frontier(reach + 100)
     assert peers.idle(0.0) == 0
+
+
+def test_whole_everywhere_is_what_all_have_said_the_silent_ones_too() -> None:
+    peers = Peers(3, 0, suspect_after=1.0, now=0.0)
+    peers.note_own_whole(30)
+    peers.beat(1, Beat(9, 40, 20), now=0.1)
+    assert peers.whole_everywhere == 0
+    peers.beat(2, Beat(9, 40, 25), now=0.1)
+    assert peers.whole_everywhere == 20

@@ -24,6 +24,14 @@ def test_random_schedules_agree_cover_and_settle(
     run_and_settle(total, faults, data, seed)
 
 
+@pytest.mark.parametrize(("total", "faults", "data"), [shape for shape in SHAPES if shape[1]])
+def test_lanes_go_off_and_on_in_random_schedules(total: int, faults: int, data: int) -> None:
+    epochs = 0
+    for seed in range(SEEDS):
+        epochs += run_and_settle(total, faults, data, seed, lane_off_after=0.15).lanes.newest.epoch
+    assert epochs
+
+
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
 def test_reads_see_what_was_acknowledged_before_they_began(shape: tuple[int, int, int]) -> None:
     for seed in range(SEEDS):

@@ -107,6 +107,26 @@ def test_a_batch_beyond_the_window_waits_for_it() -> None:
     assert replica.window.slots[15].recorded
 
 
+def test_batches_beyond_the_window_are_kept_up_to_a_bound() -> None:
+    replica = make(lane=1, window=4)
+    bound = 3 * 4  # n * W
+    hear(replica, 0, *(Pay(0, round_, round_ - 1, INLINE, 1) for round_ in range(5, 30)))
+    effects = hear(replica, 0, Skip(0, -1, 4), Skip(2, -1, 40))
+    applied = []
+    for round_ in range(5, 30):
+        sync(replica, effects)
+        effects = hear(replica, 0, Decide(0, round_, round_, 1))
+        applied += [position // 3 for position, _ in effects.applied]
+    assert applied == list(range(5, 5 + bound))
+
+
+def test_fragments_rebuilt_for_a_slot_that_is_decided_meanwhile_promise_nothing() -> None:
+    replica = make(lane=1)
+    hear(replica, 0, Decide(0, 0, 0, 0))
+    replica.rebuilt(0, Payload(b"late", coded=True), 0b010)
+    assert not any(isinstance(record, PayRecord) for record in replica.take_effects().records)
+
+
 def test_whoever_speaks_of_a_decided_slot_is_told() -> None:
     replica = make()
     hear(replica, 1, Decide(1, 0, 0, 0))

@@ -7,12 +7,14 @@ import pytest
 from racos.core.messages import (
     AppliedRecord,
     Beat,
+    Decide,
     Payload,
     PayRecord,
     Probe,
     ProbeReply,
     Record,
     ReserveRecord,
+    State,
     StateRecord,
 )
 from racos.core.recovery import Recovered
@@ -52,3 +54,15 @@ def test_a_further_reservation_counts_only_with_its_own_sync() -> None:
     assert replica.own.reserved_durable == 4
     replica.persisted(later.token)
     assert replica.own.reserved_durable == 8
+
+
+def test_an_owners_early_zero_is_followed_when_its_round_comes_within_the_window() -> None:
+    """Nobody repeats it unasked, and asking settles a few rounds at a time."""
+    replica = make(window=8)
+    early = hear(replica, 1, State(1, 9, 12, 0, 0, 0))
+    assert not [record for record in early.records if isinstance(record, StateRecord)]
+    moved = hear(replica, 2, *(Decide(lane, 0, 1, 0) for lane in range(3)))
+    said = [record for record in moved.records if isinstance(record, StateRecord)]
+    assert StateRecord(1, 9, 10, 0, 0) in said  # the window now ends at round 10
+    moved = hear(replica, 2, *(Decide(lane, 2, 5, 0) for lane in range(3)))
+    assert StateRecord(1, 11, 12, 0, 0) in moved.records

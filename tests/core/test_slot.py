@@ -29,7 +29,7 @@ def make(
     covered: bool = False,
     phase: int = 0,
 ) -> Slot:
-    slot = Slot(0, quorum.total, 0.0)
+    slot = Slot(0, quorum.total)
     slot.payload = Payload(b"x", coded=True)
     slot.phase = phase
     state = slot.at(phase)
@@ -43,7 +43,7 @@ def make(
     return slot
 
 
-VOTES_IN_PHASE_0 = [
+VOTES_IN_PHASE_0: list[tuple[str, Quorum, int, int, int, bool, bool, bool, int | Need]] = [
     # rule, quorum, ones, zeros, absent, wait_rest, covered, wait_cover -> verdict
     ("4: fewer than n-f states", Q5, 0b011, NONE, NONE, OVER, True, OVER, Need.MORE),
     ("4: n-f states without mine", Q5, 0b11110, NONE, NONE, OVER, True, OVER, Need.MORE),
@@ -79,18 +79,18 @@ def test_vote_in_phase_0(
     assert found == verdict
 
 
-@pytest.mark.parametrize(
-    ("ones", "zeros", "verdict"),
-    [
-        (0b00111, NONE, 1),
-        (0b00111, 0b11000, 1),
-        (0b00001, 0b00110, UNSURE),
-        (0b00011, 0b01100, UNSURE),
-        (0b00001, 0b01110, 0),
-        (0b00011, NONE, Need.MORE),
-        (0b01110, NONE, Need.MORE),  # without mine
-    ],
-)
+LATER_VOTES: list[tuple[int, int, int | Need]] = [
+    (0b00111, NONE, 1),
+    (0b00111, 0b11000, 1),
+    (0b00001, 0b00110, UNSURE),
+    (0b00011, 0b01100, UNSURE),
+    (0b00001, 0b01110, 0),
+    (0b00011, NONE, Need.MORE),
+    (0b01110, NONE, Need.MORE),  # without mine
+]
+
+
+@pytest.mark.parametrize(("ones", "zeros", "verdict"), LATER_VOTES)
 def test_vote_in_later_phases_is_the_majority(ones: int, zeros: int, verdict: int | Need) -> None:
     """Rule 5; cover and patience play no part: a 1 here descends from a covered one."""
     for wait in (WAIT, OVER):
@@ -98,7 +98,7 @@ def test_vote_in_later_phases_is_the_majority(ones: int, zeros: int, verdict: in
         assert vote(slot, Q5, ME, absent=0, wait_rest=wait, wait_cover=wait) == verdict
 
 
-NEXT = [
+NEXT: list[tuple[str, int, int, int, int, bool, bool, int | Need]] = [
     # rule, vote_ones, vote_zeros, unsure, coin, covered, wait_cover -> verdict
     ("6: fewer than n-f votes", 0b001, NONE, 0b010, 0, True, OVER, Need.MORE),
     ("6: n-f votes without mine", NONE, NONE, 0b11110, 0, True, OVER, Need.MORE),
@@ -123,7 +123,7 @@ def test_next_state(
     assert next_state(slot, Q5, ME, coin, wait_cover=wait_cover) == verdict
 
 
-DECISIONS = [
+DECISIONS: list[tuple[str, Quorum, dict[str, int], int | None]] = [
     ("3: all n said 1", Q5, {"ones": ALL5, "covered": True}, 1),
     ("3: all but one", Q5, {"ones": 0b11110, "covered": True}, None),
     ("3: all n, not covered", Q5, {"ones": ALL5}, None),
@@ -182,7 +182,7 @@ def test_no_vote_1_and_no_coin_1_without_cover() -> None:
 
 def test_an_unknown_batch_counts_as_coded() -> None:
     """A replica that has only heard of holders must not take a batch for an inline one."""
-    slot = Slot(0, 3, 0.0)
+    slot = Slot(0, 3)
     slot.add_holder(1, 0b010)
     slot.add_holder(2, 0b010)
     assert not slot.covered(Q3)

@@ -7,10 +7,10 @@ from racos.core.window import FORGOTTEN, LINKS_REACH, Window
 
 def test_slots_of_passed_over_rounds_are_null_known_or_not() -> None:
     window = Window(3, rounds_max=4)
-    early = window.open(1, 0.0)
+    early = window.open(1)
     window.link(1, -1, 2)
     assert early.decided == 0
-    assert window.open(4, 0.0).decided == 0
+    assert window.open(4).decided == 0
     assert window.value_at(7) == 0
     assert window.value_at(10) is None
     assert window.value_at(0) is None
@@ -18,7 +18,7 @@ def test_slots_of_passed_over_rounds_are_null_known_or_not() -> None:
 
 def test_a_link_decides_nothing_again() -> None:
     window = Window(3, rounds_max=4)
-    slot = window.open(1, 0.0)
+    slot = window.open(1)
     slot.decided = 1
     window.link(1, -1, 2)
     assert slot.decided == 1
@@ -26,7 +26,7 @@ def test_a_link_decides_nothing_again() -> None:
 
 def test_the_frontier_leaves_values_behind_and_moves_the_bound() -> None:
     window = Window(2, rounds_max=4)
-    window.open(0, 0.0)
+    window.open(0)
     assert window.within(4)
     assert not window.within(5)
     window.advance(1)
@@ -35,6 +35,8 @@ def test_the_frontier_leaves_values_behind_and_moves_the_bound() -> None:
     assert (window.value_at(0), window.value_at(1), window.value_at(2)) == (1, 0, None)
     assert window.slots == {}
     assert window.highest_one == 0
+    assert not window.within(5), "the batch passed may change the configuration of round 5"
+    window.handed_out()
     assert window.within(5)
 
 
@@ -56,26 +58,6 @@ def test_the_highest_one_never_falls() -> None:
     assert window.highest_one == 7
 
 
-def test_links_far_beyond_reach_are_not_gathered() -> None:
-    window = Window(3, rounds_max=4)
-    for round_ in range(0, 200, 2):
-        window.link(0, round_, round_ + 1)  # it proposed in every second round
-    assert len(window.lanes[0].links) == 4 * LINKS_REACH // 2
-    assert window.value_at(window.position(4 * LINKS_REACH - 1, 0)) == 0
-    assert window.value_at(window.position(4 * LINKS_REACH + 1, 0)) is None
-
-
-def test_a_link_over_many_rounds_and_one_over_few_reach_the_same_slots() -> None:
-    for upto in (3, 10_000):
-        window = Window(3, rounds_max=4)
-        slots = [window.open(window.position(round_, lane), 0.0) for round_, lane in SOME]
-        window.link(1, 0, upto)
-        assert [slot.decided for slot in slots] == [None, None, 0, 0, None]
-
-
-SOME = ((0, 1), (2, 0), (1, 1), (3, 1), (2, 2))
-
-
 def test_what_lies_below_the_floor_is_forgotten() -> None:
     window = Window(2, rounds_max=4)
     for position in range(8):
@@ -89,3 +71,23 @@ def test_what_lies_below_the_floor_is_forgotten() -> None:
     assert not window.ones
     window.advance(1)
     assert window.value_at(8) == 1
+
+
+def test_links_far_beyond_reach_are_not_gathered() -> None:
+    window = Window(3, rounds_max=4)
+    for round_ in range(0, 200, 2):
+        window.link(0, round_, round_ + 1)  # it proposed in every second round
+    assert len(window.lanes[0].links) == 4 * LINKS_REACH // 2
+    assert window.value_at(window.position(4 * LINKS_REACH - 1, 0)) == 0
+    assert window.value_at(window.position(4 * LINKS_REACH + 1, 0)) is None
+
+
+def test_a_link_over_many_rounds_and_one_over_few_reach_the_same_slots() -> None:
+    for upto in (3, 10_000):
+        window = Window(3, rounds_max=4)
+        slots = [window.open(window.position(round_, lane)) for round_, lane in SOME]
+        window.link(1, 0, upto)
+        assert [slot.decided for slot in slots] == [None, None, 0, 0, None]
+
+
+SOME = ((0, 1), (2, 0), (1, 1), (3, 1), (2, 2))

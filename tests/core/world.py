@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import combinations
 
 from racos.core.agreement import Patience
+from racos.core.config import Change, Config
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import (
     Hold,
@@ -28,6 +29,7 @@ from racos.core.outbox import ALL
 from racos.core.quorum import Quorum, bits
 from racos.core.recovery import Recovered
 from racos.core.replica import Replica, Settings
+from tests.core.lane_model import LaneModel, change_of, change_payload
 
 SECRET = b"world"
 
@@ -88,17 +90,21 @@ class Node:
         self.lives = 0
         self.paused = False  # neither runs nor sees the time; what is sent to it waits
         self.ahead = 0.0  # its clock minus the world's, seconds
+        self.wish: Change | None = None  # to be proposed as soon as possible
         self.replica: Replica | None = None
         self.start()
 
     def start(self) -> None:
         world = self.world
         recovered = Recovered(world.quorum.total)
-        self.batches, self.applied, self.paused = {}, [], False
+        self.batches, self.applied, self.paused, self.wish = {}, [], False, None
         for record in self.log:
             self._index(record)
             for position in recovered.add(record):
                 self._apply(position, self.batches[position])
+                change = change_of(self.batches[position].descriptor)
+                if change is not None:
+                    recovered.changes.append((position, change))
         self.lives += 1
         self.tokens = []
         self.replica = Replica(
@@ -138,6 +144,7 @@ class Node:
             if isinstance(record, PayRecord):
                 record = record._replace(payload=stored_payload(record.payload, record.held))
             self._check_window(record)
+            self.world.lanes.check(record)
             self.log.append(record)
             self._index(record)
         if effects.records:
@@ -145,9 +152,10 @@ class Node:
         self._send(effects)
         for position, payload in effects.applied:
             self._apply(position, payload)
+            self._change(position, payload.descriptor)
             if position % self.world.quorum.total == self.lane:
                 self.world.acknowledged = max(self.world.acknowledged, position)
-        self.world.rejected.extend(effects.rejected)
+        self._take_back(effects)
         for position, mask in effects.rebuilds:
             self.world.rebuilds.append((self.lane, self.lives, position, mask))
         for peer, position in effects.serves:
@@ -157,6 +165,32 @@ class Node:
         window = self.replica.window
         assert all(position >= window.frontier for position in window.slots), "a slot is kept"
         self.world.observe(self, effects)
+        self._propose_wish()
+
+    def _take_back(self, effects: Effects) -> None:
+        """Changes are proposed again at once; the other null batches are left to the test."""
+        self.wish = effects.wish or self.wish
+        for position, payload in effects.rejected:
+            change = change_of(payload.descriptor)
+            self.wish = change or self.wish
+            if change is None:
+                self.world.rejected.append((position, payload))
+
+    def _propose_wish(self) -> None:
+        assert self.replica is not None
+        if self.wish is not None and self.replica.can_propose():
+            wish, self.wish = self.wish, None
+            self.world.propose(self.lane, change_payload(wish).descriptor, coded=False)
+
+    def _change(self, position: int, name: bytes) -> None:
+        change = change_of(name)
+        if change is None:
+            return
+        assert self.replica is not None
+        config = self.replica.change(position, change)
+        if config is not None:
+            assert config in self.world.lanes.configs, f"{config}, {self.world.lanes.configs}"
+            self.world.changed(self, change, config)
 
     def _check_window(self, record: Record) -> None:
         """No promise about a round further ahead than the window."""
@@ -189,6 +223,7 @@ class Node:
             order.append(entry)
             known = self.world.decided.setdefault(*entry)
             assert known == payload.descriptor, f"two batches at {position}"
+            self.world.fold(position, payload.descriptor)
         assert order[len(self.applied)] == entry, f"{order[len(self.applied)]} and {entry}"
         self.applied.append(entry)
 
@@ -234,13 +269,21 @@ class World:
     """n replicas, a seeded scheduler, and the invariants."""
 
     def __init__(
-        self, total: int, faults: int, data: int, seed: int = 0, rounds_max: int = 16
+        self,
+        total: int,
+        faults: int,
+        data: int,
+        seed: int = 0,
+        rounds_max: int = 16,
+        lane_off_after: float = 5.0,
     ) -> None:
         self.quorum = Quorum(total, faults, data)
         self.random = random.Random(seed)
         self.rounds_max = rounds_max
         self.patience = Patience(rest=0.02, cover=0.05)
         self.suspect_after = 0.1
+        self.lane_off_after = lane_off_after
+        self.lanes = LaneModel(faults, rounds_max)
         self.now = 0.0
         self.flight: list[tuple[int, int, Message | Chunk]] = []
         self.rebuilds: list[tuple[int, int, int, int]] = []
@@ -270,10 +313,21 @@ class World:
             rounds_max=self.rounds_max,
             patience=self.patience,
             suspect_after=self.suspect_after,
+            lane_off_after=self.lane_off_after,
         )
 
     def observe(self, node: Node, effects: Effects) -> None:
         """For those who want to watch."""
+
+    def changed(self, node: Node, change: Change, config: Config) -> None:
+        """Likewise."""
+
+    def fold(self, position: int, name: bytes) -> None:
+        """The next batch in the order; if it switches a lane off, nobody has spoken too early."""
+        if self.lanes.apply(position // self.quorum.total, name) is not None:
+            for node in self.nodes:
+                for record in node.log:
+                    self.lanes.check(record)
 
     def alive(self) -> Iterable[Node]:
         return [node for node in self.nodes if node.replica is not None]

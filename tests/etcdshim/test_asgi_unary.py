@@ -93,7 +93,7 @@ async def test_request_size_limit(client: Client) -> None:
 
 
 async def test_oversized_requests_do_not_exhaust_the_connection(app: GrpcApp) -> None:
-    """On our own server only: hypercorn may reset a stream whose request was not read to its end."""
+    """Not on hypercorn, which may reset a stream whose request was not read to its end."""
     big = BytesValue(value=bytes(3_000_000))
     async with running("own", app) as address:
         client = Client(address)

@@ -1,4 +1,4 @@
-"""The plain HTTP surface, over a real HTTP/1.1 connection to our server, and the listener itself."""
+"""The plain HTTP surface over real HTTP/1.1 connections to our server, and the listener itself."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "mvcc": ("tests/mvcc",),
     "storage": ("tests/storage",),
     "tables": ("tests/core", *(f"--ignore={path}" for path in _SLOW_OF_CORE)),
+    "exploration": ("tests/sim/test_explore_layers.py", "-k", "all_phases"),
     "one slot": _SLOW_OF_CORE[:1],
     "node": ("tests/node",),
     "schedules": _SLOW_OF_CORE[1:],

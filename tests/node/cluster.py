@@ -81,10 +81,12 @@ class Cluster:
         data: int,
         inline_limit: int = 64,
         seed: int = 0,
+        lane_off_after: float = 5.0,
         *,
         space: Space = Space(),  # noqa: B008 (a constant)
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
+        self.lane_off_after = lane_off_after
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
         self.options = Options(inline_limit, 1 << 20, Limits(request_seconds=2.0), space=space)
@@ -120,7 +122,9 @@ class Cluster:
     def start(self, lane: int) -> Driver:
         """Start a node on what its disk holds."""
         self.lives += 1
-        settings = Settings(self.quorum, lane, b"test", self.lives)
+        settings = Settings(
+            self.quorum, lane, b"test", self.lives, lane_off_after=self.lane_off_after
+        )
         port = self.ports[lane] = Port(self, lane)
         log = Log.open(
             self.disks[lane], member_id=lane + 1, cluster_id=9, segment_bytes=self.segment_bytes

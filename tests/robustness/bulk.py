@@ -71,11 +71,13 @@ class MixedPuts:
         self.times.append(time.monotonic())
         return revision
 
-    def longest_gap_ms(self, since: float, upto: float) -> float:
-        """Longest time without an acknowledgement between two moments (monotonic seconds)."""
+    def longest_gap(self, since: float, upto: float) -> tuple[float, float]:
+        """Longest time without an acknowledgement between two moments (monotonic seconds): in ms,
+        and how many seconds after the first of them it began."""
         times = [since, *(moment for moment in self.times if since <= moment < upto), upto]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        return max(gaps) * 1000
+        gaps = [(later - earlier, earlier) for earlier, later in itertools.pairwise(times)]
+        longest, begun = max(gaps)
+        return longest * 1000, begun - since
 
 
 class Bulk:

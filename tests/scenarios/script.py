@@ -6,7 +6,9 @@
 
 Commands (R is a replica, numbered as its lane; A and B may be `*`):
 
-    cluster n=3 f=1 k=2 [window=16]  a new cluster, reservations made
+    cluster n=3 f=1 k=2 [window=16] [off_after=5000]
+                                     a new cluster, reservations made; lanes are switched off after
+                                     so many ms of suspicion
     propose R NAME [inline]          coded unless inline
     deliver|drop [A->B] [KIND]       of what is in flight now, in order
     sync [R]                         make the log durable
@@ -85,7 +87,8 @@ class Play:
 
     def _cluster(self, words: list[str]) -> None:
         value = {key: int(number) for key, number in (word.split("=") for word in words)}
-        self._stage = Stage(value["n"], value["f"], value["k"], value.get("window", 16))
+        window, off_after_ms = value.get("window", 16), value.get("off_after", 5000)
+        self._stage = Stage(value["n"], value["f"], value["k"], window, off_after_ms / 1000)
 
     def _replicas(self, words: list[str]) -> list[int]:
         if words in ([], ["all"]):

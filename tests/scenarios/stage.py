@@ -6,6 +6,7 @@ the longest chain of messages and syncs that led to it, since the command `count
 
 from __future__ import annotations
 
+from racos.core.config import Change, Config
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import Beat, Message
 from racos.core.outbox import ALL
@@ -27,14 +28,16 @@ STEP_SECONDS = 0.01
 
 
 class Stage(World):
-    def __init__(self, total: int, faults: int, data: int, rounds_max: int) -> None:
+    def __init__(
+        self, total: int, faults: int, data: int, rounds_max: int, lane_off_after: float
+    ) -> None:
         self.lines: list[str] = []
         self.quiet = False
         self._counting = False
         self._cost: list[Cost] = [(0, 0)] * total
         self._cost_of: dict[int, Cost] = {}  # by identity of the entry in flight
         self._announced: list[set[int]] = [set() for _ in range(total)]
-        super().__init__(total, faults, data, rounds_max=rounds_max)
+        super().__init__(total, faults, data, rounds_max=rounds_max, lane_off_after=lane_off_after)
         self.settle(5 * STEP_SECONDS)
         self.lines.clear()
 
@@ -44,7 +47,14 @@ class Stage(World):
 
     def settings(self, lane: int, incarnation: int) -> Settings:
         """Patience and suspicion as in production."""
-        return Settings(self.quorum, lane, SECRET, incarnation, rounds_max=self.rounds_max)
+        return Settings(
+            self.quorum,
+            lane,
+            SECRET,
+            incarnation,
+            rounds_max=self.rounds_max,
+            lane_off_after=self.lane_off_after,
+        )
 
     # -- what happens ------------------------------------------------------------------------------
 
@@ -70,6 +80,11 @@ class Stage(World):
             self.say(f"{lane} serves {peer} from {slot_name(position, total)}")
         for ticket in effects.reads:
             self.say(f"{lane} may do read {ticket}", always=True)
+
+    def changed(self, node: Node, change: Change, config: Config) -> None:
+        name = "on" if change.on else "off"
+        line = f"{node.lane} knows lane {change.lane} to be {name} from r{config.first} on"
+        self.say(f"{line} (epoch {config.epoch})", always=True)
 
     def _say_sent(self, lane: int, destination: int, message: Message) -> None:
         others = [peer for peer in range(self.quorum.total) if peer != lane]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from racos.core.config import Change, Config
 from racos.core.messages import (
     UNSURE,
     AppliedRecord,
     Decide,
     Hold,
+    Message,
     Pay,
     Payload,
     PayRecord,
@@ -30,8 +32,10 @@ from racos.mvcc.command import (
     Range,
     RangeResult,
 )
+from racos.node import changes
 from racos.sim.checks.agreement import Agreement
 from racos.sim.checks.durability import Durability
+from racos.sim.checks.lanes import Lanes
 from racos.sim.checks.linear import Linear
 from racos.sim.checks.watch import Stream, Watches
 from racos.sim.history import Call, Outcome, name_delete, name_put, name_txn, number_of
@@ -40,6 +44,47 @@ from racos.sim.violation import Violation
 from racos.storage.log import Place, Replayed
 
 BATCH = Payload(b"batch")
+
+
+# -- epochs ------------------------------------------------------------------------------------
+
+OFF = Payload(changes.encode(Change(2, False, 0)))
+OFF_FROM = Config(1, 4 + 8 + 1, 0b100)  # decided in r4, W is 8
+
+
+def switched_off() -> Lanes:
+    check = Lanes(3, 1, 8)
+    check.received(2, State(2, 0, 12, 0, 0, 0))
+    check.applied([(4 * 3, OFF)])
+    check.applied([(4 * 3, OFF)])
+    return check
+
+
+@pytest.mark.parametrize(
+    "message",
+    [State(2, 12, 13, 0, 0, 0), Vote(2, 13, 13, 0, 0), Pay(2, 13, 1, BATCH, 0), Hold(2, 14, 1, 1)],
+    ids=lambda message: type(message).__name__,
+)
+def test_whoever_speaks_of_a_lane_that_is_off_is_told(message: Message) -> None:
+    check = switched_off()
+    assert check.configs[-1] == OFF_FROM
+    check.received(1, State(1, 12, 13, 0, 0, 0))
+    with pytest.raises(Violation, match=r"epochs: n1 speaks of r1\d\.l2, which is off"):
+        check.received(1, message)
+
+
+def test_whoever_spoke_of_it_before_is_told() -> None:
+    check = Lanes(3, 1, 8)
+    check.received(1, State(2, 13, 13, 0, 0, 0))
+    with pytest.raises(Violation, match=r"somebody spoke of r13\.l2 already"):
+        check.applied([(4 * 3, OFF)])
+
+
+def test_a_replica_that_believes_in_other_epochs_is_told() -> None:
+    check = switched_off()
+    check.look(0, [Config(), OFF_FROM])
+    with pytest.raises(Violation, match="epochs: n0 believes in"):
+        check.look(0, [OFF_FROM._replace(first=14)])
 
 
 # -- agreement ---------------------------------------------------------------------------------

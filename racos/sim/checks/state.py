@@ -46,8 +46,9 @@ class Bounds:
         window_max = (9 * settings.rounds_max + 64) * total
         self._check(lane, "open slots", len(replica.window.slots), window_max)
         self._check(lane, "early batches", len(replica._early), total * settings.rounds_max)
+        self._check(lane, "epochs", len(replica.configs.known), 4 * total)
         in_flight = len(driver._in_flight) + len(driver.batcher._ready)
-        self._check(lane, "batches in flight", in_flight, limits.in_flight)
+        self._check(lane, "batches in flight", in_flight, limits.in_flight + 1)  # a change
         self._check(lane, "waiting commands", len(driver.batcher), limits.waiting_commands)
         self._check(lane, "probes", len(replica.barrier._probes), replica.barrier.in_flight_max)
         self._check(lane, "fetches", len(driver.values._fetches), 10_000)
