@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cluster.backup import restore_command, snapshot_app
 from cluster.find import NotFound
 from cluster.spec import STATE_FILE, ClusterError, lay_out
 from cluster.supervisor import READY_TIMEOUT, LocalCluster, State
@@ -22,6 +23,7 @@ from racos import __version__
 
 _WATCH_PAUSE = 0.5  # seconds between looks at the nodes of a foreground cluster
 _DISK_UNIT = 1024 * 1024
+_STATUS_COLUMNS = 110  # narrower, addresses would be cut
 
 app = typer.Typer(
     help="Racos: a leaderless, erasure-coded key-value store that speaks etcd's API.",
@@ -34,6 +36,8 @@ cluster_app = typer.Typer(
     help="A cluster of local processes.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(snapshot_app, name="snapshot")
+app.command("restore")(restore_command)
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Directory of the local cluster.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Nodes: n1, n2, ..")]
@@ -146,8 +150,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             "-" if missing is None else f"{missing:.0f}",
             f"{_disk_bytes(cluster.data_path(node.name)) / _DISK_UNIT:.1f}",
         )
-    console = Console()
-    console.print(table, width=max(console.width, 100))
+    Console(width=max(Console().width, _STATUS_COLUMNS)).print(table)
     print(_endpoints_line(cluster))
 
 

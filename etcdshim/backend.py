@@ -18,6 +18,7 @@ from racos.errors import (
     Unavailable,
 )
 from racos.mvcc.command import (
+    Alarm,
     CodedValue,
     Command,
     Event,
@@ -28,6 +29,7 @@ from racos.mvcc.command import (
     TxnResult,
 )
 from racos.mvcc.lease import LeaseInfo
+from racos.mvcc.view import View
 
 __all__ = [
     "Backend",
@@ -111,10 +113,19 @@ class Backend(Protocol):
     def cached(self, value: CodedValue) -> bytes | None:
         """The value's bytes if they are in memory."""
 
-    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
+    async def load(self, values: Sequence[CodedValue], *, background: bool = False) -> list[bytes]:
         """The values' bytes, in order, rebuilt from fragments and verified. Raises Corrupt,
-        Unavailable.
+        Unavailable. What is loaded in the background does not crowd out what clients read.
         """
+
+    def view(self) -> View:
+        """Everything as it is here now, to be read while writes go on. Close it."""
+
+    def alarms(self) -> Sequence[Alarm]:
+        """The alarms raised as this member knows them."""
+
+    def has_room(self, cost: int) -> bool:
+        """Whether the quota allows this member so many bytes more."""
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         """(revision, events in order) for each revision in [start, end]; Compacted if start is too

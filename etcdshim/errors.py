@@ -10,11 +10,13 @@ from enum import Enum, IntEnum
 from etcdshim.asgi import GrpcError
 from etcdshim.backend import Corrupt, TooManyRequests, Unavailable
 from racos.mvcc.errors import (
+    ClusterCorrupt,
     Compacted,
     FutureRevision,
     KeyNotFound,
     LeaseExists,
     LeaseNotFound,
+    SpaceExceeded,
     StoreError,
 )
 
@@ -55,6 +57,7 @@ class Refusal(Enum):
         Code.OUT_OF_RANGE,
         "etcdserver: mvcc: required revision is a future revision",
     )
+    NO_SPACE = (Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
     TOO_MANY_REQUESTS = (Code.RESOURCE_EXHAUSTED, "etcdserver: too many requests")
     NO_LEADER = (Code.UNAVAILABLE, "etcdserver: no leader")
     STOPPED = (Code.UNAVAILABLE, "etcdserver: server stopped")
@@ -76,6 +79,8 @@ _STORE_REFUSALS: dict[type[StoreError], Refusal] = {
     LeaseExists: Refusal.LEASE_EXISTS,
     Compacted: Refusal.COMPACTED,
     FutureRevision: Refusal.FUTURE_REVISION,
+    SpaceExceeded: Refusal.NO_SPACE,
+    ClusterCorrupt: Refusal.CORRUPT,
 }
 
 BackendFailure = (StoreError, Unavailable, TooManyRequests, Corrupt)

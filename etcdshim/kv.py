@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etcdshim import convert, values
+from etcdshim import convert, quota, values
 from etcdshim.asgi import Call
 from etcdshim.backend import Backend
 from etcdshim.checks import (
@@ -28,13 +28,14 @@ class KvService:
     the backend owns it.
     """
 
-    __slots__ = ("_backend", "_headers", "_limits", "_responses", "_size")
+    __slots__ = ("_backend", "_headers", "_limits", "_quota", "_responses", "_size")
 
     def __init__(self, backend: Backend, limits: Limits, headers: Headers) -> None:
         self._backend = backend
         self._limits = limits
         self._headers = headers
         self._responses = convert.Responses(headers)
+        self._quota = quota.Quota(backend)
         self._size = SizeCheck(limits.max_request_bytes, backend.member_id)
 
     async def range(self, request: pb.RangeRequest, call: Call) -> pb.RangeResponse:
@@ -53,6 +54,8 @@ class KvService:
         check_call(call, self._backend)
         check_put(request)
         self._size.check_put(request)
+        if not self._backend.has_room(quota.put_cost(request)):
+            await self._quota.refuse()
         try:
             result = await self._backend.propose(convert.to_put(request))
             assert isinstance(result, PutResult)
@@ -79,6 +82,9 @@ class KvService:
         read_only = is_read_only(request)
         if not read_only:
             self._size.check(request)
+            cost = quota.txn_cost(request)
+            if cost and not self._backend.has_room(cost):
+                await self._quota.refuse()
         command = convert.to_txn(request)
         try:
             if read_only:

@@ -11,6 +11,7 @@ from etcdshim.errors import BackendFailure, Refusal, translate
 from etcdshim.header import Headers, check_call
 from etcdshim.limits import Limits
 from etcdshim.pb import rpc_pb2 as pb
+from etcdshim.quota import GRANT_BYTES, Quota
 from racos.mvcc.command import LeaseEndResult, LeaseGrant, LeaseGrantResult, LeaseRevoke
 from racos.mvcc.errors import LeaseExists
 
@@ -21,12 +22,13 @@ _MISSING = -1  # the TTL of a lease that does not exist
 class LeaseService:
     """See etcd's Lease API. Times are whole seconds there."""
 
-    __slots__ = ("_backend", "_headers", "_limits", "_streams")
+    __slots__ = ("_backend", "_headers", "_limits", "_quota", "_streams")
 
     def __init__(self, backend: Backend, limits: Limits, headers: Headers) -> None:
         self._backend = backend
         self._limits = limits
         self._headers = headers
+        self._quota = Quota(backend)
         self._streams: set[_KeepAliveStream] = set()
 
     async def grant(self, request: pb.LeaseGrantRequest, call: Call) -> pb.LeaseGrantResponse:
@@ -35,6 +37,8 @@ class LeaseService:
         if wanted > self._limits.lease_ttl_max:
             raise Refusal.LEASE_TTL_TOO_LARGE.error()
         ttl = max(wanted, self._limits.lease_ttl_min)
+        if not self._backend.has_room(GRANT_BYTES):
+            await self._quota.refuse()
         try:
             result = await self._grant(request.ID, ttl)
         except BackendFailure as failure:

@@ -1,12 +1,16 @@
-"""Maintenance: Status and the list of alarms; Cluster: the list of members."""
+"""Maintenance: Status, Defragment, Hash and HashKV; Cluster: the list of members."""
 
 from __future__ import annotations
 
+from zlib import crc32
+
+from etcdshim.alarms import describe
 from etcdshim.asgi import Call
 from etcdshim.backend import Backend
-from etcdshim.errors import BackendFailure, Refusal, translate, unimplemented
+from etcdshim.errors import BackendFailure, Refusal, translate
 from etcdshim.header import Headers, check_call
 from etcdshim.pb import rpc_pb2 as pb
+from etcdshim.steady import fingerprint
 
 VERSION = "3.6.11"  # of etcd's API, which clients read to choose features
 STORAGE_VERSION = "3.6.0"
@@ -26,6 +30,7 @@ class MaintenanceService:
         _, no_leader = Refusal.NO_LEADER.value
         if status.leader == 0 and no_leader not in errors:
             errors.append(no_leader)
+        errors += map(describe, self._backend.alarms())
         response = pb.StatusResponse(
             version=VERSION,
             dbSize=status.db_size,
@@ -43,12 +48,30 @@ class MaintenanceService:
         self._headers.stamp(response.header, self._backend.revision)
         return response
 
-    async def alarm(self, request: pb.AlarmRequest, call: Call) -> pb.AlarmResponse:
-        """No alarm is ever raised yet: GET answers an empty list, the rest is refused."""
+    async def defragment(self, _request: pb.DefragmentRequest, call: Call) -> pb.DefragmentResponse:
+        """Answers at once: space is given back while the store works, never by a stop."""
         check_call(call, self._backend)
-        if request.action != pb.AlarmRequest.GET:
-            raise unimplemented("raising and clearing alarms is")
-        return pb.AlarmResponse(header=self._headers.current())
+        return pb.DefragmentResponse()
+
+    async def hash_kv(self, request: pb.HashKVRequest, call: Call) -> pb.HashKVResponse:
+        """The hash of all keys and versions kept up to a revision; O(versions), in small steps."""
+        check_call(call, self._backend)
+        work, revision = await fingerprint(self._backend, request.revision)
+        response = pb.HashKVResponse(
+            hash=work.value, compact_revision=work.compact_revision, hash_revision=work.revision
+        )
+        self._headers.stamp(response.header, revision)
+        return response
+
+    async def hash(self, _request: pb.HashRequest, call: Call) -> pb.HashResponse:
+        """As HashKV now, with the alarms and which leases there are: everything replicated that
+        does not change by itself."""
+        check_call(call, self._backend)
+        rest = [*sorted(self._backend.leases()), *self._backend.alarms()]
+        work, revision = await fingerprint(self._backend, 0)
+        response = pb.HashResponse(hash=crc32(repr(rest).encode(), work.value))
+        self._headers.stamp(response.header, revision)
+        return response
 
     def _is_learner(self) -> bool:
         own = self._backend.member_id

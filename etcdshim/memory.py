@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from etcdshim.backend import BackendStatus, MemberInfo, ServerStopped
 from racos.mvcc.command import (
+    Alarm,
     CodedValue,
     Command,
     Event,
@@ -32,6 +33,7 @@ from racos.mvcc.digest import digest
 from racos.mvcc.errors import StoreError
 from racos.mvcc.lease import LeaseInfo
 from racos.mvcc.store import Store
+from racos.mvcc.view import View
 
 _EMPTY_DB_BYTES = 4096
 _QUOTA_BYTES = 2 * 1024**3
@@ -48,6 +50,7 @@ class MemoryBackend:
         self,
         *,
         inline_limit: int | None = None,
+        quota_bytes: int = _QUOTA_BYTES,
         member_id: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,6 +60,7 @@ class MemoryBackend:
         self._store = Store()
         self._store.leases.listener = self._arm
         self._inline_limit = inline_limit
+        self._quota_bytes = quota_bytes
         self._values: dict[bytes, bytes] = {}  # digest -> bytes of the coded values
         self._written_bytes = 0
         self._applied = 1
@@ -154,9 +158,27 @@ class MemoryBackend:
     def cached(self, value: CodedValue) -> bytes | None:  # noqa: ARG002 - always by `load`
         return None
 
-    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
+    async def load(
+        self,
+        values: Sequence[CodedValue],
+        *,
+        background: bool = False,  # noqa: ARG002 - there is no cache to spare
+    ) -> list[bytes]:
         await asyncio.sleep(0)  # as a real fetch: others run in between
         return [self._values[value.digest] for value in values]
+
+    def view(self) -> View:
+        return self._store.view()
+
+    def alarms(self) -> Sequence[Alarm]:
+        return tuple(self._store.alarms)
+
+    def has_room(self, cost: int) -> bool:
+        return self._in_use() + cost < self._quota_bytes
+
+    def _in_use(self) -> int:
+        usage = self._store.usage
+        return _EMPTY_DB_BYTES + usage.inline_bytes + usage.coded_bytes
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         return self._store.history(start, end)
@@ -166,11 +188,10 @@ class MemoryBackend:
         return lambda: self._listeners.remove(listener)
 
     def status(self) -> BackendStatus:
-        size = _EMPTY_DB_BYTES + self._written_bytes
         return BackendStatus(
-            db_size=size,
-            db_size_in_use=size,
-            db_size_quota=_QUOTA_BYTES,
+            db_size=_EMPTY_DB_BYTES + self._written_bytes,
+            db_size_in_use=min(self._in_use(), _EMPTY_DB_BYTES + self._written_bytes),
+            db_size_quota=self._quota_bytes,
             leader=self.member_id,
             applied_index=self._applied,
             committed_index=self._applied,

@@ -25,6 +25,8 @@ from etcdshim.services import Services
 from racos import __version__
 from racos.errors import ShelfError
 from racos.mvcc.command import (
+    Alarm,
+    AlarmKind,
     CodedValue,
     Command,
     Event,
@@ -35,6 +37,7 @@ from racos.mvcc.command import (
     TxnResult,
 )
 from racos.mvcc.lease import LeaseInfo
+from racos.mvcc.view import View
 from racos.node.config import ConfigError, NodeConfig
 from racos.node.identity import identify
 from racos.node.memory import keep_large_buffers
@@ -66,6 +69,9 @@ class NodeBackend:
         self.leases: Callable[[], Sequence[int]] = node.leases
         self.new_lease_id: Callable[[], int] = node.new_lease_id
         self.cached: Callable[[CodedValue], bytes | None] = node.cached
+        self.has_room: Callable[[int], bool] = node.has_room
+        self.view: Callable[[], View] = node.view
+        self.alarms: Callable[[], Sequence[Alarm]] = node.alarms
 
     @property
     def term(self) -> int:
@@ -82,8 +88,8 @@ class NodeBackend:
     async def read_txn(self, request: Txn) -> TxnResult:
         return await self._node.read_txn(request)
 
-    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
-        return await self._node.load(values)
+    async def load(self, values: Sequence[CodedValue], *, background: bool = False) -> list[bytes]:
+        return await self._node.load(values, background=background)
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         return self._node.history(start, end)
@@ -95,8 +101,8 @@ class NodeBackend:
         figures = self._node.statistics()
         leader = self._node.leader()
         return BackendStatus(
-            db_size=figures.log_bytes,
-            db_size_in_use=figures.log_bytes,
+            db_size=figures.db_bytes,
+            db_size_in_use=figures.used_bytes,
             db_size_quota=self._node.config.quota_backend_bytes,
             leader=leader,
             applied_index=figures.applied_slots + 1,
@@ -128,7 +134,7 @@ class NodeHealth:
         self._node.range(Range(b"health"))
 
     def alarms(self) -> Sequence[str]:
-        return ()
+        return [AlarmKind(alarm.kind).name for alarm in self._node.alarms()]
 
     def versions(self) -> Mapping[str, str]:
         return {

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from etcdshim.alarms import AlarmService
 from etcdshim.asgi import Call, Stream, Streaming, Unary
 from etcdshim.auth import AuthService
 from etcdshim.backend import Backend
@@ -20,6 +21,7 @@ from etcdshim.lease import LeaseService
 from etcdshim.limits import Limits
 from etcdshim.maintenance import ClusterService, MaintenanceService
 from etcdshim.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
+from etcdshim.snapshot import SnapshotService
 from etcdshim.watch import WatchService
 
 UnaryHandler = Callable[[Any, Call], Awaitable[Message]]
@@ -45,6 +47,8 @@ class Services:
         self._watch = WatchService(backend, limits, headers)
         self._lease = LeaseService(backend, limits, headers)
         self._maintenance = MaintenanceService(backend, headers)
+        self._alarms = AlarmService(backend, headers)
+        self._snapshot = SnapshotService(backend, headers)
         self._cluster = ClusterService(backend, headers)
         self._auth = AuthService(backend, headers)
         self._health = HealthService()
@@ -83,7 +87,10 @@ class Services:
             "/etcdserverpb.Lease/LeaseTimeToLive": self._lease.time_to_live,
             "/etcdserverpb.Lease/LeaseLeases": self._lease.leases,
             "/etcdserverpb.Maintenance/Status": self._maintenance.status,
-            "/etcdserverpb.Maintenance/Alarm": self._maintenance.alarm,
+            "/etcdserverpb.Maintenance/Alarm": self._alarms.alarm,
+            "/etcdserverpb.Maintenance/Defragment": self._maintenance.defragment,
+            "/etcdserverpb.Maintenance/Hash": self._maintenance.hash,
+            "/etcdserverpb.Maintenance/HashKV": self._maintenance.hash_kv,
             "/etcdserverpb.Cluster/MemberList": self._cluster.member_list,
             "/etcdserverpb.Auth/AuthStatus": self._auth.status,
             "/grpc.health.v1.Health/Check": self._health.check,
@@ -93,6 +100,7 @@ class Services:
         return {
             "/etcdserverpb.Watch/Watch": self._watch.watch,
             "/etcdserverpb.Lease/LeaseKeepAlive": self._lease.keep_alive,
+            "/etcdserverpb.Maintenance/Snapshot": self._snapshot.snapshot,
             "/grpc.health.v1.Health/Watch": self._health.watch,
         }
 

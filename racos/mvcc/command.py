@@ -144,9 +144,40 @@ class LeaseExpire(NamedTuple):
     renewal: int  # see racos.mvcc.lease
 
 
+class AlarmKind(IntEnum):
+    NONE = 0
+    NOSPACE = 1
+    CORRUPT = 2
+
+
+class Alarm(NamedTuple):
+    member: int  # u64; 0 if nobody in particular is meant
+    kind: int
+
+
+class AlarmSwitch(NamedTuple):
+    """Raise an alarm, or clear it."""
+
+    alarm: Alarm
+    on: bool
+
+
+class Load(NamedTuple):
+    """A piece of a state from elsewhere, for a store that nothing was written to (see mvcc.load).
+
+    A KeyValue of version 0 is a tombstone.
+    """
+
+    versions: tuple[KeyValue, ...] = ()
+    leases: tuple[LeaseGrant, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    compact_revision: int = -1  # the same in all pieces
+    revision: int = 0  # of the whole state, in the last piece; 0 in those before
+
+
 Operation: TypeAlias = Range | Put | DeleteRange | Txn
 LeaseCommand: TypeAlias = LeaseGrant | LeaseRevoke | LeaseRenew | LeaseExpire
-Command: TypeAlias = Put | DeleteRange | Txn | Compact | LeaseCommand
+Command: TypeAlias = Put | DeleteRange | Txn | Compact | LeaseCommand | AlarmSwitch | Load
 
 
 class RangeResult(NamedTuple):
@@ -202,8 +233,28 @@ class LeaseRenewResult(NamedTuple):
     ttls: tuple[int, ...]  # seconds, in the order of the ids asked for; 0: no such lease
 
 
+class AlarmResult(NamedTuple):
+    """`alarm` is the one asked for: raised now, or until now; None if there was none to clear."""
+
+    revision: int
+    alarm: Alarm | None
+
+
+class LoadResult(NamedTuple):
+    revision: int
+
+
 LeaseResult: TypeAlias = LeaseGrantResult | LeaseEndResult | LeaseRenewResult
-Result: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult | CompactResult | LeaseResult
+Result: TypeAlias = (
+    RangeResult
+    | PutResult
+    | DeleteResult
+    | TxnResult
+    | CompactResult
+    | LeaseResult
+    | AlarmResult
+    | LoadResult
+)
 
 
 class Event(NamedTuple):

@@ -59,5 +59,6 @@ class Compactor:
 
     def _drop(self, entry: bytes, kv: KeyValue) -> None:
         self._shelf.delete(entry)
+        self._index.usage.drop(kv)
         if isinstance(kv.value, CodedValue):
             self._index.referred(kv.value, -1)

@@ -15,6 +15,7 @@ _VERSION = Struct(
 )  # length of key, create, mod, version, lease, length and hash of value
 _LEASES = Struct("<QQ")  # leases, renewals
 _LEASE = Struct("<qqQQ")  # id, ttl, renewal, number of keys
+_ALARM = Struct("<QQ")  # member, kind
 _LENGTH = Struct("<Q")
 
 
@@ -59,6 +60,10 @@ class StateDigest:
         self._hash.update(_LEASE.pack(id_, ttl, renewal, len(keys)))
         for key in keys:
             self._hash.update(_LENGTH.pack(len(key)) + key)
+
+    def add_alarm(self, member: int, kind: int) -> None:
+        """Take one alarm in, after all leases."""
+        self._hash.update(_ALARM.pack(member, kind))
 
     def finish(self) -> bytes:
         """The digest, 32 bytes."""

@@ -7,6 +7,7 @@ One byte says what an entry is. Integers in keys are big-endian: the shelf's ord
     r revision                   which keys changed, from that revision up to the next such entry
     l lease                      a lease;  x lease key: that the key is attached to it
     m                            the store's counters
+    z member kind                an alarm
 
 In a `v` key every 00 of the key is written 00 ff: versions sort by key, then age, whatever bytes
 the keys have. `number` orders several changes of one key within one revision.
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
-from racos.mvcc.command import CodedValue, KeyValue, Value
+from racos.mvcc.command import Alarm, CodedValue, KeyValue, Value
 
 LIVE: Final = b"k"
 PAST: Final = b"v"
@@ -26,6 +27,7 @@ CHANGES: Final = b"r"
 LEASES: Final = b"l"
 ATTACHED: Final = b"x"
 COUNTERS: Final = b"m"
+ALARMS: Final = b"z"
 
 FINAL_NUMBER: Final = 0xFFFFFFFF  # of the version with which a key left its revision
 
@@ -43,7 +45,8 @@ _CHANGE = Struct("<BI")  # is_delete, length of key
 _ONE_PUT = Struct("<IBI")
 _LEASE_KEY = Struct(">q")
 _LEASE = Struct("<qQQ")
-_COUNTERS = Struct("<qqqQQ")
+_ALARM_KEY = Struct(">QQ")  # member, kind
+_COUNTERS = Struct("<qqqQQQQQ")
 
 
 class Counters(NamedTuple):
@@ -54,6 +57,9 @@ class Counters(NamedTuple):
     compacted: int
     renewals: int
     granted: int
+    versions: int  # see mvcc.usage, as are the next ones
+    inline_bytes: int
+    coded_bytes: int
 
 
 class LeaseRecord(NamedTuple):
@@ -172,6 +178,15 @@ def attached_key(id_: int, key: bytes) -> bytes:
 
 def key_of_attached(entry: bytes) -> bytes:
     return entry[1 + _LEASE_KEY.size :]
+
+
+def alarm_key(alarm: Alarm) -> bytes:
+    return ALARMS + _ALARM_KEY.pack(*alarm)
+
+
+def alarm_of(entry: bytes) -> Alarm:
+    """The alarm that `alarm_key` wrote."""
+    return Alarm(*_ALARM_KEY.unpack_from(entry, 1))
 
 
 def encode_lease(lease: LeaseRecord) -> bytes:

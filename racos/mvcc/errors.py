@@ -25,3 +25,11 @@ class Compacted(StoreError):
 
 class FutureRevision(StoreError):
     """The requested revision is above the current one."""
+
+
+class SpaceExceeded(StoreError):
+    """The NOSPACE alarm is raised, and the command could make the store grow."""
+
+
+class ClusterCorrupt(StoreError):
+    """The CORRUPT alarm is raised: nothing may change until somebody has looked."""

@@ -75,6 +75,25 @@ class History:
         """Record the next revision."""
         self._recent.append(entry)
 
+    def skip_to(self, revision: int) -> None:
+        """Go on at `revision`, if that is further than the next one; what was before is dropped."""
+        if self.newest < revision - 1:
+            self._recent = []
+            self._sizes.clear()
+            self._bytes = 0
+            self._first_recent = revision
+            self._saved = revision - 1
+
+    def join(self, revision: int, event: Event) -> None:
+        """Add a change to the newest revision, if it is not saved yet, or to a later one."""
+        self.extend_to(revision)
+        assert self._saved < revision == self.newest
+        self._recent[-1] = (*_events(self._recent[-1]), event)
+
+    def extend_to(self, revision: int) -> None:
+        """Record that nothing happened up to `revision`, as far as it is not recorded."""
+        self._recent += [()] * (revision - self.newest)
+
     def save(self) -> None:
         """Write what was appended since the last time to the shelf, and bound the memory."""
         while self._saved < self.newest:

@@ -31,6 +31,7 @@ from racos.mvcc.encoding import (
 from racos.mvcc.order import FROM_KEY, Order
 from racos.mvcc.records import CACHE_BYTES, Records
 from racos.mvcc.shelf import Shelf
+from racos.mvcc.usage import Usage
 
 _FEW = 8  # records that are fetched one by one rather than by a scan
 
@@ -40,9 +41,26 @@ Referred = Callable[[CodedValue, int], None]
 class KeyIndex:
     """All versions of all keys that are still readable. Writes must come in revision order."""
 
-    __slots__ = ("_changing", "_number", "_records", "_shelf", "get", "order", "peek", "referred")
+    __slots__ = (
+        "_changing",
+        "_number",
+        "_records",
+        "_shelf",
+        "get",
+        "order",
+        "peek",
+        "referred",
+        "usage",
+    )
 
-    def __init__(self, shelf: Shelf, referred: Referred, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        referred: Referred,
+        cache_bytes: int = CACHE_BYTES,
+        usage: Usage | None = None,
+    ) -> None:
+        self.usage = usage or Usage()
         self._shelf = shelf
         self._records = Records(shelf, cache_bytes)
         self.order = Order(shelf)
@@ -61,8 +79,13 @@ class KeyIndex:
     def put(self, kv: KeyValue, previous: KeyValue | None) -> None:
         """Make `kv` its key's present version; `previous` is the one before, None if not live."""
         self._count(kv.mod_revision)
-        if isinstance(kv.value, CodedValue):
-            self.referred(kv.value, 1)
+        value, usage = kv.value, self.usage
+        if isinstance(value, CodedValue):
+            self.referred(value, 1)
+            usage.add(kv)
+        else:  # what `add` does: this is the hot path
+            usage.versions += 1
+            usage.inline_bytes += len(kv.key) + len(value)
         if previous is None:
             self._records.put(kv)
             self.order.add(kv.key)
@@ -82,6 +105,12 @@ class KeyIndex:
         events = [self._kill(kv, revision) for kv in self.slice(start, stop)]
         self.order.remove_span(start, stop)
         return events
+
+    def bury(self, tombstone: KeyValue) -> None:
+        """Note a tombstone of a key that has no live version here."""
+        assert not tombstone.version
+        self._count(tombstone.mod_revision)
+        self._keep_tombstone(tombstone)
 
     def at(self, key: bytes, revision: int) -> KeyValue | None:
         """The version visible at `revision` (not compacted); None if the key did not exist then."""
@@ -165,13 +194,18 @@ class KeyIndex:
     def versions(self, compact_revision: int) -> Iterator[KeyValue]:
         """Every version that is readable at or above `compact_revision`: keys in order, each key's
         versions oldest first, tombstones among them."""
-        live = self._shelf.scan(LIVE, after(LIVE))
-        past = past_entries(self._shelf.scan(PAST, after(PAST)))
+        for versions in self.histories(b""):
+            yield from _readable(versions, compact_revision)
+
+    def histories(self, above: bytes) -> Iterator[list[KeyValue]]:
+        """For each key above that one, in order, all versions that are there, oldest first."""
+        start = above + b"\x00"
+        live = self._shelf.scan(LIVE + start, after(LIVE))
+        past = past_entries(self._shelf.scan(past_bound(start), after(PAST)))
         present = ((entry[1:], [decode_record(entry[1:], data)]) for entry, data in live)
         merged = merge(past, present, key=itemgetter(0))  # of a key, the past comes first
         for _, groups in groupby(merged, key=itemgetter(0)):
-            versions = [kv for _, group in groups for kv in group]
-            yield from _readable(versions, compact_revision)
+            yield [kv for _, group in groups for kv in group]
 
     def _count(self, revision: int) -> None:
         """Number the changes of a revision."""
@@ -192,9 +226,13 @@ class KeyIndex:
         self._supersede(kv)
         self._records.remove(kv.key)
         tombstone = KeyValue(kv.key, 0, revision, 0, b"", 0)
-        entry = past_key(kv.key, revision, 2 * self._number + 1)
-        self._shelf.put(entry, encode_record(tombstone))
+        self._keep_tombstone(tombstone)
         return Event(True, tombstone, kv)
+
+    def _keep_tombstone(self, tombstone: KeyValue) -> None:
+        entry = past_key(tombstone.key, tombstone.mod_revision, 2 * self._number + 1)
+        self._shelf.put(entry, encode_record(tombstone))
+        self.usage.add(tombstone)
 
     def _live(self, name: bytes) -> KeyValue:
         kv = self.get(name)

@@ -6,7 +6,8 @@ timed a lease without having seen its latest renewal therefore changes nothing. 
 over the whole table, grants included: a count per lease would begin anew when an id is granted
 again, and an expiry still under way could end the new lease.
 
-Invariant: a live key's version names a lease exactly if the table has that lease with that key.
+Invariant: the table has a key with a lease exactly if the key's live version names that lease and
+the lease exists. (A state that comes from elsewhere may name some that do not.)
 """
 
 from __future__ import annotations
@@ -114,8 +115,9 @@ class LeaseTable:
         """A live key's lease changes; 0 stands for none (before a key exists, after its delete)."""
         if old == new:
             return
-        if old:
-            self._leases[old].keys.discard(key)
+        holder = self._leases.get(old)
+        if holder is not None:  # what came from elsewhere may name a lease that did not
+            holder.keys.discard(key)
             self._shelf.delete(attached_key(old, key))
         if new:
             self._leases[new].keys.add(key)

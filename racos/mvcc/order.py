@@ -83,4 +83,5 @@ class Order:
         while self._loaded_to is not None:
             if range_end != FROM_KEY and range_end <= self._loaded_to:
                 return
-            self.load(_LOAD_PER_STEP)
+            # As many as there are: the list takes so many at once, instead of one by one.
+            self.load(max(_LOAD_PER_STEP, len(self._keys)))

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from racos.mvcc.alarms import AlarmTable
 from racos.mvcc.command import (
+    AlarmResult,
+    AlarmSwitch,
     CodedValue,
     Command,
     Compact,
@@ -27,6 +30,8 @@ from racos.mvcc.command import (
     LeaseRenewResult,
     LeaseResult,
     LeaseRevoke,
+    Load,
+    LoadResult,
     Put,
     PutResult,
     Range,
@@ -42,6 +47,7 @@ from racos.mvcc.errors import Compacted, FutureRevision, LeaseExists, LeaseNotFo
 from racos.mvcc.history import FIRST_WRITE, RECENT_BYTES, Entry, History
 from racos.mvcc.keyindex import KeyIndex, Referred
 from racos.mvcc.lease import LeaseTable
+from racos.mvcc.load import load
 from racos.mvcc.ranges import evaluate
 from racos.mvcc.records import CACHE_BYTES
 from racos.mvcc.shelf import MemoryShelf, Shelf
@@ -54,10 +60,12 @@ from racos.mvcc.txn import (
     leaves_of,
     values_needed,
 )
+from racos.mvcc.usage import Usage
+from racos.mvcc.view import View
 from racos.mvcc.writes import check_lease, check_previous, write_put
 
 _NOTHING_LOADED: Mapping[CodedValue, bytes] = MappingProxyType({})
-_FRESH = Counters(revision=1, compact_revision=-1, compacted=-1, renewals=0, granted=0)
+_FRESH = Counters(1, -1, -1, 0, 0, 0, 0, 0)
 
 
 def _nobody(_value: CodedValue, _change: int) -> None:
@@ -76,7 +84,9 @@ class Store:
         "_compactor",
         "_history",
         "_index",
+        "_views",
         "_written",
+        "alarms",
         "compact_revision",
         "leases",
         "revision",
@@ -97,11 +107,14 @@ class Store:
         self.revision = counters.revision  # of the newest write; 1 when there was none
         # Lowest readable revision; -1 before the first compaction.
         self.compact_revision = counters.compact_revision
-        self._index = KeyIndex(shelf, referred, cache_bytes)
+        usage = Usage(counters.versions, counters.inline_bytes, counters.coded_bytes)
+        self._index = KeyIndex(shelf, referred, cache_bytes, usage)
         self._history = History(shelf, self._index, self.revision, recent_bytes)
         # Read by everyone, written only here.
         self.leases = LeaseTable(shelf, counters.granted, counters.renewals)
+        self.alarms = AlarmTable(shelf)
         self._compactor: Compactor | None = None
+        self._views = 0  # open ones
 
     def apply(
         self,
@@ -114,6 +127,8 @@ class Store:
         `loaded` maps the values that `values_needed` names for this command and state to their
         bytes. Raises a StoreError, and has changed nothing, when the command is refused.
         """
+        if self.alarms.raised:
+            self.alarms.check(command)
         if isinstance(command, Put):
             return self._apply_put(command, want_result)
         if isinstance(command, Txn):
@@ -122,6 +137,10 @@ class Store:
             return self._apply_delete(command, want_result)
         if isinstance(command, Compact):
             return self._apply_compact(command, want_result)
+        if isinstance(command, AlarmSwitch):
+            return self._apply_alarm(command, want_result)
+        if isinstance(command, Load):
+            return self._apply_load(command, want_result)
         return self._apply_lease(command, want_result)
 
     def values_needed(self, command: Command) -> tuple[CodedValue, ...]:
@@ -171,19 +190,26 @@ class Store:
     def commit(self, sequence: int = 0) -> None:
         """Make all that was applied one step of the shelf, which rests on a record of the log."""
         self._history.save()
-        leases = self.leases
-        counters = self._written._replace(
-            revision=self.revision,
-            compact_revision=self.compact_revision,
-            renewals=leases.renewals,
-            granted=leases.granted,
+        leases, usage = self.leases, self._index.usage
+        counters = Counters(
+            self.revision,
+            self.compact_revision,
+            self._written.compacted,
+            leases.renewals,
+            leases.granted,
+            usage.versions,
+            usage.inline_bytes,
+            usage.coded_bytes,
         )
         if counters != self._written:
             self._write(counters)
         self.shelf.commit(sequence)
 
     def compact_some(self, versions_max: int) -> bool:
-        """Drop some of what compaction took out of sight; whether nothing is left to drop."""
+        """Drop some of what compaction took out of sight; whether nothing is left to drop, or a
+        view holds it back."""
+        if self._views:
+            return True
         if self._compactor is None:
             if self._written.compacted >= self.compact_revision:
                 return True
@@ -192,6 +218,21 @@ class Store:
             self._write(self._written._replace(compacted=self._compactor.revision))
             self._compactor = None
         return False
+
+    @property
+    def usage(self) -> Usage:
+        """How much the versions held are; what compaction has dropped is not in it any more."""
+        return self._index.usage
+
+    def view(self) -> View:
+        """The store as it is now, to be read while writes go on. Close it."""
+        self._views += 1
+        return View(
+            self._index, self._history, self.revision, self.compact_revision, self._view_closed
+        )
+
+    def _view_closed(self) -> None:
+        self._views -= 1
 
     def load_some(self, keys_max: int) -> bool:
         """Load some of the keys that were there at the start; whether all are loaded."""
@@ -205,6 +246,8 @@ class Store:
         state.add_leases(len(self.leases), self.leases.renewals)
         for lease in sorted(self.leases, key=lambda lease: lease.id):
             state.add_lease(lease.id, lease.ttl, lease.renewal, lease.sorted_keys())
+        for alarm in self.alarms:
+            state.add_alarm(*alarm)
         return state.finish()
 
     def _apply_put(self, put: Put, want_result: bool) -> PutResult | None:
@@ -253,6 +296,17 @@ class Store:
             raise FutureRevision(f"revision {request.revision} is above {self.revision}")
         self.compact_revision = request.revision
         return CompactResult(self.revision) if want_result else None
+
+    def _apply_alarm(self, request: AlarmSwitch, want_result: bool) -> AlarmResult | None:
+        known = self.alarms.switch(request)
+        return AlarmResult(self.revision, request.alarm if known else None) if want_result else None
+
+    def _apply_load(self, piece: Load, want_result: bool) -> LoadResult | None:
+        load(piece, self._index, self._history, self.leases, self.alarms)
+        newest = piece.versions[-1].mod_revision if piece.versions else self.revision
+        self.revision = piece.revision or newest
+        self.compact_revision = piece.compact_revision
+        return LoadResult(self.revision) if want_result else None
 
     def _apply_lease(self, command: LeaseCommand, want_result: bool) -> LeaseResult | None:
         result = _LEASE_COMMANDS[type(command)](self, command)

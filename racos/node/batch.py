@@ -16,11 +16,15 @@ from racos.core.messages import Buffer, Payload
 from racos.erasure.codec import Codec
 from racos.erasure.verify import FRAGMENT_DIGEST_BYTES, digest, fragment_digest
 from racos.mvcc.command import (
+    Alarm,
     CodedValue,
     Command,
     Compare,
     CompareTarget,
     DeleteRange,
+    KeyValue,
+    LeaseGrant,
+    Load,
     Operation,
     Put,
     Range,
@@ -99,6 +103,8 @@ class BatchEncoder:
             _add_delete(target.delete_range, command)
         elif isinstance(command, Txn):
             self._add_txn(target.txn, command, values, fragments)
+        elif isinstance(command, Load):
+            self._add_load(target.load, command, values, fragments)
         else:
             encode_plain(target, command)
 
@@ -125,6 +131,27 @@ class BatchEncoder:
             target.ignore_value = put.ignore_value
             target.ignore_lease = put.ignore_lease
             target.prev_kv = put.prev_kv
+
+    def _add_load(
+        self,
+        target: pb.Load,
+        piece: Load,
+        values: list[CodedValue],
+        fragments: dict[int, list[Buffer]],
+    ) -> None:
+        for kv in piece.versions:
+            version = target.versions.add(
+                create_revision=kv.create_revision,
+                mod_revision=kv.mod_revision,
+                version=kv.version,
+            )
+            self._add_put(version.put, Put(kv.key, kv.value, kv.lease), values, fragments)
+        for grant in piece.leases:
+            target.leases.add(id=grant.id, ttl=grant.ttl)
+        for alarm in piece.alarms:
+            target.alarms.add(member=alarm.member, kind=alarm.kind)
+        target.compact_revision = piece.compact_revision
+        target.revision = piece.revision
 
     def _code(self, value: bytes, index: int, fragments: dict[int, list[Buffer]]) -> CodedValue:
         parts = self._codec.encode(value)
@@ -255,6 +282,10 @@ def _values_of(command: _AnyCommand) -> Iterable[CodedValue]:
     elif isinstance(command, Txn):
         for operation in (*command.success, *command.failure):
             yield from _values_of(operation)
+    elif isinstance(command, Load):
+        for kv in command.versions:
+            if isinstance(kv.value, CodedValue):
+                yield kv.value
 
 
 def _command(command: pb.Command, namer: _Namer) -> Command:
@@ -265,12 +296,35 @@ def _command(command: pb.Command, namer: _Namer) -> Command:
         return _txn(command.txn, namer)
     if kind == "delete_range":
         return _delete(command.delete_range)
+    if kind == "load":
+        return _load(command.load, namer)
     return decode_plain(command, kind)
 
 
 def _put(put: pb.Put, namer: _Namer) -> Put:
     return Put(
         put.key, namer.value(put), put.lease, put.prev_kv, put.ignore_value, put.ignore_lease
+    )
+
+
+def _load(load: pb.Load, namer: _Namer) -> Load:
+    return Load(
+        tuple([_version(version, namer) for version in load.versions]),
+        tuple([LeaseGrant(grant.id, grant.ttl) for grant in load.leases]),
+        tuple([Alarm(alarm.member, alarm.kind) for alarm in load.alarms]),
+        load.compact_revision,
+        load.revision,
+    )
+
+
+def _version(version: pb.Version, namer: _Namer) -> KeyValue:
+    return KeyValue(
+        version.put.key,
+        version.create_revision,
+        version.mod_revision,
+        version.version,
+        namer.value(version.put),
+        version.put.lease,
     )
 
 

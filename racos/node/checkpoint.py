@@ -8,22 +8,32 @@ applied as the index has, and the replay goes on from there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
+from racos.core.config import Config
 from racos.mvcc.shelf import Shelf
 from racos.mvcc.store import Store
 from racos.storage.log import Log, LogError
 
 APPLIED: Final = b"a"  # key of the applied position
+CONFIGS: Final = b"c"  # key of the configuration epochs
 
-FLUSH_INDEX_BYTES = 16 << 20
-FLUSH_LOG_BYTES = 64 << 20
-FLUSH_SECONDS = 30.0
 COMPACT_VERSIONS = 64  # looked at in one tick
 LOAD_KEYS = 2000  # in one tick, after a start
 
 _APPLIED = Struct("<QQ")  # position, log sequence
+_CONFIG = Struct("<QqQ")  # epoch, first round, bit set of lanes that are off
+
+
+class Flushes(NamedTuple):
+    """When the index is flushed: what it, or the log, took since the last time, or how long ago
+    that was. A start replays the log from there."""
+
+    index_bytes: int = 16 << 20
+    log_bytes: int = 64 << 20
+    seconds: float = 30.0
 
 
 class Applied(NamedTuple):
@@ -56,12 +66,23 @@ def write_applied(shelf: Shelf, position: int, sequence: int) -> None:
     shelf.put(APPLIED, _APPLIED.pack(position, sequence))
 
 
+def read_configs(shelf: Readable) -> tuple[Config, ...]:
+    """The epochs known when the index was written."""
+    data = shelf.get(CONFIGS)
+    return (Config(),) if data is None else tuple(map(Config._make, _CONFIG.iter_unpack(data)))
+
+
+def write_configs(shelf: Shelf, known: Sequence[Config]) -> None:
+    shelf.put(CONFIGS, b"".join([_CONFIG.pack(*config) for config in known]))
+
+
 class Checkpoint:
     """`keeper` adds to each step what the batches in it were to the log."""
 
     __slots__ = (
         "_flushed_at",
         "_flushed_log",
+        "_flushes",
         "_keeper",
         "_log",
         "_shelf",
@@ -70,7 +91,10 @@ class Checkpoint:
         "position",
     )
 
-    def __init__(self, shelf: Shelf, store: Store, log: Log, keeper: Keeper, now: float) -> None:
+    def __init__(
+        self, shelf: Shelf, store: Store, log: Log, keeper: Keeper, flushes: Flushes, now: float
+    ) -> None:
+        self._flushes = flushes
         self._shelf = shelf
         self._store = store
         self._log = log
@@ -116,9 +140,9 @@ class Checkpoint:
             return
         written = self._log.statistics().written_bytes
         if (
-            shelf.unflushed_bytes >= FLUSH_INDEX_BYTES
-            or written - self._flushed_log >= FLUSH_LOG_BYTES
-            or now - self._flushed_at >= FLUSH_SECONDS
+            shelf.unflushed_bytes >= self._flushes.index_bytes
+            or written - self._flushed_log >= self._flushes.log_bytes
+            or now - self._flushed_at >= self._flushes.seconds
         ):
             self._flushed_at = now
             self._flushed_log = written

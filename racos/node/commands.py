@@ -1,10 +1,12 @@
-"""Commands without values as they travel in a batch: compaction and leases."""
+"""Commands without values as they travel in a batch: compaction, leases and alarms."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
 from racos.mvcc.command import (
+    Alarm,
+    AlarmSwitch,
     Compact,
     LeaseCommand,
     LeaseExpire,
@@ -14,7 +16,7 @@ from racos.mvcc.command import (
 )
 from racos.pb import batch_pb2 as pb
 
-PlainCommand: TypeAlias = Compact | LeaseCommand
+PlainCommand: TypeAlias = Compact | LeaseCommand | AlarmSwitch
 
 
 def encode_plain(target: pb.Command, command: PlainCommand) -> None:
@@ -33,6 +35,9 @@ def encode_plain(target: pb.Command, command: PlainCommand) -> None:
     elif isinstance(command, LeaseRenew):
         target.lease_renew.SetInParent()
         target.lease_renew.ids.extend(command.ids)
+    elif isinstance(command, AlarmSwitch):
+        target.alarm_switch.on = command.on
+        target.alarm_switch.alarm.member, target.alarm_switch.alarm.kind = command.alarm
     else:
         target.lease_expire.SetInParent()
         target.lease_expire.id = command.id
@@ -52,4 +57,7 @@ def decode_plain(command: pb.Command, kind: str | None) -> PlainCommand:
             return LeaseRenew(tuple(command.lease_renew.ids))
         case "lease_expire":
             return LeaseExpire(command.lease_expire.id, command.lease_expire.renewal)
+        case "alarm_switch":
+            alarm = command.alarm_switch.alarm
+            return AlarmSwitch(Alarm(alarm.member, alarm.kind), command.alarm_switch.on)
     raise ValueError(f"a batch holds a command of unknown kind {kind}")

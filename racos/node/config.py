@@ -50,6 +50,8 @@ class NodeConfig:
     rewrite_bytes_per_second: int = 32 * 1024**2  # of the log, to give back what is dead around it
     history_bytes: int = 256 * 1024**2  # of the log, kept for members that are away
     segment_bytes: int = 64 * 1024**2  # of a segment of the log
+    quota_auto_disarm: bool = False  # take back the NOSPACE alarm when there is room again
+    corrupt_check_seconds: float = 60.0  # between comparisons of the members; 0: none
     warnings: tuple[str, ...] = ()  # one line each, for the operator
 
     @property
@@ -120,6 +122,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         rewrite_bytes_per_second=given.number("rewrite-rate"),
         history_bytes=given.number("history-bytes"),
         segment_bytes=given.number("segment-bytes"),
+        quota_auto_disarm=given.truth("quota-auto-disarm"),
+        corrupt_check_seconds=given.seconds("corrupt-check-time"),
         warnings=given.warnings,
     )
 

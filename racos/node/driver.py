@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import NamedTuple, Protocol
 
-from racos.core.config import Change
+from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
@@ -26,12 +25,13 @@ from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
-from racos.node.batcher import Batcher, Limits, Proposal, Reply
+from racos.node.auditor import Auditor
+from racos.node.batcher import Batcher, Proposal, Reply
 from racos.node.checkpoint import Checkpoint, read_applied
-from racos.node.cleaner import Space
-from racos.node.healer import Healer, Healing
+from racos.node.healer import Healer
 from racos.node.keeper import Keeper
 from racos.node.leases import BarrierReply, Leases, Ports
+from racos.node.ports import Flusher, Link, Options
 from racos.node.rebuild import Fragments, rebuild
 from racos.node.transfer import Stage
 from racos.node.values import Values
@@ -43,28 +43,6 @@ LAZY_FLUSH_SECONDS = 0.05  # for records that promise nothing
 SWEEP_SECONDS = 0.1
 LOG_QUEUE_BYTES_MAX = 64 << 20  # above it nothing new is proposed until the disk has caught up
 HEALING_QUEUE_BYTES_MAX = 16 << 20  # above it no fragment is healed
-
-
-class Link(Protocol):
-    """Frames to peers: coalesced, bounded, never blocking. False when it cannot be sent."""
-
-    def send(self, lane: int, header: bytes, blobs: Sequence[Buffer] = ()) -> bool: ...
-
-
-class Flusher(Protocol):
-    def start(self, batch: Batch) -> bool:
-        """Run the batch: at once, and say True; or off this thread, say False, and have
-        `Driver.flushed(batch)` called later."""
-
-
-class Options(NamedTuple):
-    """What shapes a node beyond the core's settings."""
-
-    inline_limit: int = 4096  # bytes
-    cache_bytes: int = 64 << 20
-    limits: Limits = Limits()
-    healing: Healing = Healing()
-    space: Space = Space()
 
 
 class Driver:
@@ -85,6 +63,7 @@ class Driver:
         stage: Stage | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
+        differ: Callable[[tuple[int, ...], str], None] = lambda _lanes, _what: None,
     ) -> None:
         options = options or Options()
         self.quorum = settings.quorum
@@ -100,27 +79,23 @@ class Driver:
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
         shelf = MemoryShelf() if shelf is None else shelf
+        known = read_applied(shelf).position
         self.keeper = Keeper(
             self.quorum.total,
             log,
             shelf,
             self._send_now,
             report,
+            configs=lambda known: Configs(self.quorum.faults, settings.rounds_max, known),
             stage=stage,
             space=options.space,
-            applied=read_applied(shelf).position,
+            applied=known,
             first_number=settings.incarnation << 16,
         )
         self.keeper.on_logged = self._hurry_not
         self.library = self.keeper.library
         self.values = Values(
-            self.me,
-            self.quorum,
-            codec,
-            self.library,
-            self._send_now,
-            report,
-            options.cache_bytes,
+            self.me, self.quorum, codec, self.library, self._send_now, report, options.cache_bytes
         )
         self.healer = Healer(
             self.me,
@@ -131,14 +106,17 @@ class Driver:
             report,
             options.healing,
         )
-        self.applier = Applier(Store(shelf, self.keeper.referred), self._load, applied)
-        self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, clock())
+        self.applier = Applier(Store(shelf, self.keeper.referred), self.load, applied, known)
+        self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, options.flushes, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
             Ports(self.submit, self.read, clock),
             seed=b"%b/%d/%d" % (settings.secret, self.me, settings.incarnation),
             request_seconds=options.limits.request_seconds,
+        )
+        self.auditor = Auditor(
+            self.me, self.quorum, self.store, self._send_now, differ, options.auditing, clock()
         )
         self._in_flight: dict[int, Proposal] = {}
         self._reads = WaitingReads()
@@ -148,10 +126,7 @@ class Driver:
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        recovered = self._recover()
-        self.replica = Replica(settings, clock(), recovered)
-        if recovered.changes:
-            self.keeper.configured(self.replica.configs.known)
+        self.replica = Replica(settings, clock(), self._recover())
         self.values.now = clock()
         self._apply()
 
@@ -179,6 +154,7 @@ class Driver:
         """Replay the log from where the index says: what was said, and what was applied since."""
         known = self.checkpoint.found.position
         recovered = Recovered(self.quorum.total, known)
+        recovered.configs = self.keeper.configs.known
         keeper, holdings = self.keeper, self.healer.holdings
         for entry in self.log.replay(keeper.retention.start):
             record, values = records.decode(entry.kind, entry.header)
@@ -191,7 +167,6 @@ class Driver:
         keeper.replay_ended(known)
         recovered.floor = self.library.past.floor
         recovered.ones.update(self.library.past.ones)
-        recovered.configs = keeper.configs() or recovered.configs
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
@@ -205,6 +180,7 @@ class Driver:
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
         if batch.change is not None:
             recovered.changes.append((position, batch.change))
+            self.keeper.changed(batch.change, position)
         self.applier.add(position, batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
@@ -231,14 +207,6 @@ class Driver:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
         self._reads.add(read)
 
-    def load(
-        self,
-        values: Sequence[CodedValue],
-        done: Callable[[dict[CodedValue, bytes] | Exception], None],
-    ) -> None:
-        """The bytes of coded values, from wherever they can be had."""
-        self._load(values, done)
-
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
         self.on_messages(sender, wire.decode(header, blobs, self.quorum.total))
@@ -256,6 +224,8 @@ class Driver:
                 self.keeper.on_message(sender, message, self.replica.window.frontier)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
+            elif isinstance(message, wire.HashRequest | wire.HashReply):
+                self.auditor.on_message(sender, message, self._clock())
             else:
                 self.replica.receive(sender, message)
                 if isinstance(message, Pay):
@@ -299,10 +269,8 @@ class Driver:
     # -- one turn --------------------------------------------------------------------------------
 
     def turn(self) -> bool:
-        """Do everything that the inputs since the last turn make possible.
-
-        True if it is worth calling again at once: a sync ended within this turn.
-        """
+        """Do everything that the inputs since the last turn make possible. True if it is worth
+        calling again at once: a sync ended within this turn."""
         now = self._clock()
         if now - self._ticked_at >= TICK_SECONDS:
             self._tick(now)
@@ -331,9 +299,12 @@ class Driver:
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
         self.checkpoint.tick(now, between_batches=self.applier.between_batches)
-        if self.applier.between_batches:
-            self.keeper.tick(now, self.replica.window.frontier)
+        applied = self.applier.position if self.applier.waiting else self.replica.window.frontier
+        if self.applier.stuck:
+            self.keeper.stuck(self.replica.peers.most_advanced(), applied)
+        self.keeper.tick(now, applied, between_batches=self.applier.between_batches)
         live = self.live(now)
+        self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
@@ -421,7 +392,7 @@ class Driver:
     def _change_configuration(self, position: int, change: Change) -> None:
         config = self.replica.change(position, change)
         if config is not None:
-            self.keeper.configured(self.replica.configs.known)
+            self.keeper.changed(change, position)
             name = "on" if change.on else "off"
             self._report(
                 f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
@@ -479,14 +450,16 @@ class Driver:
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _load(
+    def load(
         self,
         values: Sequence[CodedValue],
         done: Callable[[dict[CodedValue, bytes] | Exception], None],
+        *,
+        background: bool = False,
     ) -> None:
-        # A replay may need values, too; nobody is connected then, and there is no replica yet.
+        """The bytes of coded values, from wherever they can be had; from here during a replay."""
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
-        self.values.load_all(values, done, absent)
+        self.values.load_all(values, done, absent, background=background)
 
     def _rebuild(self, position: int, mask: int) -> None:
         """Fragments this replica should hold of a batch, from those that others hold."""
@@ -504,7 +477,7 @@ class Driver:
             else:
                 self.replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
 
-        rebuild(self._load, self.codec, named, mask, done)
+        rebuild(self.load, self.codec, named, mask, done)
 
     # -- deadlines -------------------------------------------------------------------------------
 

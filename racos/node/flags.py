@@ -53,6 +53,9 @@ class Given:
     def seconds(self, name: str) -> float:
         return parse_seconds(self.text(name))
 
+    def truth(self, name: str) -> bool:
+        return parse_flag(self.text(name))
+
     def words(self, name: str) -> tuple[str, ...]:
         """The parts of a comma separated list, without blanks."""
         return tuple(part.strip() for part in self.text(name).split(",") if part.strip())

@@ -55,6 +55,8 @@ _MEMBER = (
     _used("initial-cluster-state", Kind.TEXT, "new", "new or existing"),
     _used("initial-cluster-token", Kind.TEXT, "etcd-cluster", "sets clusters apart"),
     _used("quota-backend-bytes", Kind.NUMBER, "0", "space quota; 0: 2 GiB, negative: none"),
+    _used("quota-auto-disarm", Kind.BOOL, "false", "clear the NOSPACE alarm when there is room"),
+    _used("corrupt-check-time", Kind.DURATION, "1m", "pace of comparing members; 0: never"),
     _used("max-request-bytes", Kind.SIZE, "1572864", "largest request"),
     _used("max-txn-ops", Kind.SIZE, "128", "most operations in a transaction"),
     _used("watch-progress-notify-interval", Kind.DURATION, "10m", "pace of watch progress"),
@@ -175,7 +177,7 @@ _OTHER = (
         _NOT_HERE,
         Kind.DURATION,
         """grpc-keepalive-min-time=5s grpc-keepalive-interval=2h grpc-keepalive-timeout=20s
-        corrupt-check-time=0 compact-hash-check-time=1m warning-apply-duration=100ms
+        compact-hash-check-time=1m warning-apply-duration=100ms
         warning-unary-request-duration=300ms downgrade-check-time=5s""",
     ),
     *_each(

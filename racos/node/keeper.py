@@ -6,18 +6,18 @@ Which parts of batches are needed (`library`), where a start begins to read (`re
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from racos.core.config import Config
+from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk
 from racos.core.messages import AppliedRecord, PayRecord, Record, ReserveRecord
 from racos.core.quorum import bits
 from racos.mvcc.command import CodedValue
 from racos.mvcc.shelf import Shelf
 from racos.node import records
+from racos.node.checkpoint import read_configs, write_configs
 from racos.node.cleaner import Cleaner, Space, SpaceStatistics
 from racos.node.library import Library
 from racos.node.retention import Retention, read_start
@@ -25,8 +25,6 @@ from racos.node.transfer import Receiver, Sender, Stage
 from racos.node.wire import Behind, StateChunk, StateRequest
 from racos.storage.log import Appended, Log, Place, Replayed
 
-_CONFIGS = b"c"  # key of the configurations
-_CONFIG = struct.Struct("<IQH")  # epoch, first round, lanes that are off
 CLEANING_QUEUE_BYTES_MAX = 8 << 20  # above it nothing is rewritten until the disk has caught up
 
 
@@ -46,6 +44,7 @@ class Keeper:
         "_shelf",
         "_total",
         "cleaner",
+        "configs",
         "library",
         "on_logged",
         "receiver",
@@ -61,6 +60,7 @@ class Keeper:
         send: Send,
         report: Callable[[str], None],
         *,
+        configs: Callable[[Sequence[Config]], Configs] = lambda known: Configs(0, 0, known),
         stage: Stage | None = None,
         space: Space | None = None,
         applied: int = 0,
@@ -71,6 +71,7 @@ class Keeper:
         self._shelf = shelf
         self._send = send
         self._changes: Counter[int] = Counter()  # references, since the last step
+        self.configs = configs(read_configs(shelf))  # those that the index has
         self._replayed = False  # all of the log that a start reads
         self._applied = applied  # the index has applied everything below
         self.on_logged: Callable[[], None] = lambda: None  # a record without hurry is in the log
@@ -154,15 +155,13 @@ class Keeper:
         for other, change in changes.items():
             self.library.refer(other, change, self._applied - 1)
 
-    def configured(self, configs: Sequence[Config]) -> None:
-        """The configurations that the core knows have changed: with the next step."""
-        self._shelf.put(_CONFIGS, b"".join(_CONFIG.pack(*config) for config in configs))
+    def changed(self, change: Change, position: int) -> None:
+        """A change of the configuration was decided in this slot: in the step that applies it, and
+        at the latest in the next one. What is in force now is kept as well."""
+        self.configs.forget_below(self._applied // self._total)
+        self.configs.apply(change, position // self._total)
+        write_configs(self._shelf, self.configs.known)
         self.library.dirty = True
-
-    def configs(self) -> tuple[Config, ...]:
-        """Those that the index has; none if there was never a change."""
-        data = self._shelf.get(_CONFIGS) or b""
-        return tuple([Config(*fields) for fields in _CONFIG.iter_unpack(data)])
 
     def durable(self, sequence: int) -> None:
         """The log is durable up to this record."""
@@ -193,11 +192,20 @@ class Keeper:
 
     # -- time --------------------------------------------------------------------------------------
 
-    def tick(self, now: float, frontier: int) -> None:
-        """Call it between steps of the index: what it writes itself becomes one."""
+    def stuck(self, peer: int | None, applied: int) -> None:
+        """What is to be applied next needs values that cannot be had: others may have forgotten
+        them long ago. One that is ahead has the state behind that."""
+        if peer is not None:
+            self.receiver.behind(peer, Behind(1 << 62), applied)
+
+    def tick(self, now: float, applied: int, *, between_batches: bool) -> None:
+        """Time has passed. Unless a batch is half applied, what was written to the index beside
+        batches becomes a step of its own."""
         self.library.now = now
         self.sender.tick(now)
-        self.receiver.tick(now, frontier)
+        self.receiver.tick(now, applied)
+        if not between_batches:
+            return
         if self.library.dirty:
             self.library.dirty = False
             self._shelf.commit(self._log.last_sequence)

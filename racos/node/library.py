@@ -56,6 +56,7 @@ class Library:
         "live",
         "now",
         "past",
+        "pruned",
         "reading",
         "serving",
     )
@@ -85,6 +86,7 @@ class Library:
         self.serving: Counter[int] = Counter()  # segment -> places in it of batches that die
         self.damaged: list[int] = []  # positions that lost a fragment since somebody took the list
         self.dead: list[int] = []  # positions to which nothing refers any more, likewise
+        self.pruned: Callable[[int, int], None] | None = None  # told of `prune`'s arguments
 
     # -- what the log has --------------------------------------------------------------------------
 
@@ -211,6 +213,17 @@ class Library:
                     found[index] = data
         return found
 
+    def held_places(self) -> list[tuple[int, int, Place]]:
+        """Where each fragment of each coded value is: (position, fragment, place). O(fragments)."""
+        stored = self._shelf.scan(entries.PREFIX, entries.END)
+        named = [(entries.position_of(key), entries.decode(data)) for key, data in stored]
+        return [
+            (position, index, place)
+            for position, entry in (*named, *self._open.items())
+            for index, places in entry.fragments.items()
+            for place in places
+        ]
+
     def held(self, position: int) -> int:
         """Bit set of the fragments that the log has of a coded batch."""
         entry = self._entry(position)
@@ -253,6 +266,8 @@ class Library:
 
     def prune(self, position: int, keep: int) -> int:
         """Forget every fragment of a batch but one; returns how many bytes became dead."""
+        if self.pruned is not None:
+            self.pruned(position, keep)
         entry = self._entry(position)
         surplus = [] if entry is None else [index for index in entry.fragments if index != keep]
         return self._remove(position, surplus)

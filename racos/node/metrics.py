@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from racos.node.cleaner import SpaceStatistics
 from racos.node.healer import HealerStatistics
-from racos.node.node import Node
+from racos.node.node import Node, Statistics
 
 
 class NodeCollector(Collector):
@@ -22,6 +22,19 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         figures = self._node.statistics()
+        yield from self._gauges(figures)
+        yield from _counters(figures)
+        decisions = CounterMetricFamily(
+            "racos_agreement", "What happened in agreement, by kind.", labels=["kind"]
+        )
+        for kind, count in figures.decisions.items():
+            decisions.add_metric([kind], count)
+        yield decisions
+        yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
+        yield from _of_fragments(figures.fragments)
+        yield from _of_space(figures.space, figures.log_segments)
+
+    def _gauges(self, figures: Statistics) -> Iterator[Metric]:
         leader = self._node.leader()
         gauges = {
             "etcd_server_has_leader": ("Whether a quorum answers.", int(leader != 0)),
@@ -33,7 +46,20 @@ class NodeCollector(Collector):
                 "Commands that wait to be proposed.",
                 figures.waiting_commands,
             ),
-            "etcd_mvcc_db_total_size_in_bytes": ("Size of the log.", figures.log_bytes),
+            "etcd_mvcc_db_total_size_in_bytes": ("Size of log and index.", figures.db_bytes),
+            "etcd_mvcc_db_total_size_in_use_in_bytes": (
+                "Bytes for what can still be read; the quota counts these.",
+                figures.used_bytes,
+            ),
+            "etcd_server_quota_backend_bytes": (
+                "Space quota; 0 for none.",
+                self._node.config.quota_backend_bytes,
+            ),
+            "racos_alarms": ("Alarms raised in the cluster.", len(self._node.alarms())),
+            "racos_audit_revision": (
+                "Revision at which this member last compared all members.",
+                figures.audits.revision,
+            ),
             "etcd_debugging_mvcc_current_revision": ("Current revision.", figures.revision),
             "etcd_debugging_mvcc_compact_revision": (
                 "Compact revision.",
@@ -49,27 +75,26 @@ class NodeCollector(Collector):
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value)
-        yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
-        counters = {
-            "etcd_server_proposals_committed": ("Slots decided.", figures.decided_slots),
-            "etcd_server_proposals_applied": ("Slots applied.", figures.applied_slots),
-            "etcd_debugging_lease_granted": ("Leases granted.", figures.leases_granted),
-            "etcd_debugging_lease_revoked": ("Leases ended.", figures.leases_ended),
-            "etcd_debugging_lease_renewed": ("Renewals of leases.", figures.lease_renewals),
-            "racos_commands_applied": ("Commands applied.", figures.applied_commands),
-            "racos_log_syncs": ("Group commits of the log.", figures.synced_batches),
-            "racos_log_written_bytes": ("Bytes of records written.", figures.written_bytes),
-        }
-        for name, (text, value) in counters.items():
-            yield CounterMetricFamily(name, text, value)
-        decisions = CounterMetricFamily(
-            "racos_agreement", "What happened in agreement, by kind.", labels=["kind"]
-        )
-        for kind, count in figures.decisions.items():
-            decisions.add_metric([kind], count)
-        yield decisions
-        yield from _of_fragments(figures.fragments)
-        yield from _of_space(figures.space, figures.log_segments)
+
+
+def _counters(figures: Statistics) -> Iterator[Metric]:
+    counters = {
+        "etcd_server_proposals_committed": ("Slots decided.", figures.decided_slots),
+        "etcd_server_proposals_applied": ("Slots applied.", figures.applied_slots),
+        "etcd_debugging_lease_granted": ("Leases granted.", figures.leases_granted),
+        "etcd_debugging_lease_revoked": ("Leases ended.", figures.leases_ended),
+        "etcd_debugging_lease_renewed": ("Renewals of leases.", figures.lease_renewals),
+        "racos_commands_applied": ("Commands applied.", figures.applied_commands),
+        "racos_audits": ("Comparisons of members that ended.", figures.audits.audits),
+        "racos_audits_differing": (
+            "Those that found members differing.",
+            figures.audits.differing,
+        ),
+        "racos_log_syncs": ("Group commits of the log.", figures.synced_batches),
+        "racos_log_written_bytes": ("Bytes of records written.", figures.written_bytes),
+    }
+    for name, (text, value) in counters.items():
+        yield CounterMetricFamily(name, text, value)
 
 
 def _of_lanes(names: Sequence[str], off: int) -> Metric:

@@ -21,6 +21,8 @@ from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut, ServerStopped, ShelfError
 from racos.mvcc.command import (
+    Alarm,
+    AlarmSwitch,
     CodedValue,
     Command,
     Event,
@@ -31,17 +33,22 @@ from racos.mvcc.command import (
     TxnResult,
 )
 from racos.mvcc.lease import LeaseInfo
+from racos.mvcc.view import View
+from racos.node.alarms import AlarmKeeper
+from racos.node.auditor import Auditing, AuditStatistics
 from racos.node.cleaner import Space, SpaceStatistics
 from racos.node.config import NodeConfig
-from racos.node.driver import Driver, Options
+from racos.node.driver import Driver
 from racos.node.flusher import LogFlusher
 from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
+from racos.node.ports import Options
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.index import Index, erase
 from racos.storage.log import Batch, Log
+from racos.storage.record import SEGMENT_HEADER_BYTES
 from racos.storage.staging import IndexPlace
 from racos.transport.tcp import Mesh
 
@@ -49,12 +56,14 @@ log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
 WAL_FOLDER = "log"
+VERSION_BYTES = 64  # what a version takes besides its key and value, roughly
 
 
 class Statistics(NamedTuple):
     """A node's figures at one moment."""
 
-    log_bytes: int
+    db_bytes: int  # of log and index
+    used_bytes: int  # of these, for what can still be read
     decided_slots: int
     applied_slots: int
     applied_commands: int
@@ -75,6 +84,7 @@ class Statistics(NamedTuple):
     log_segments: int
     epoch: int  # of the newest configuration
     lanes_off: int  # bit set of the lanes switched off in it
+    audits: AuditStatistics
 
 
 class Node:
@@ -105,6 +115,7 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
         self._index: Index | None = None
+        self._disk = disk
         try:
             check_or_create(
                 config.data_dir,
@@ -112,13 +123,12 @@ class Node:
                 cluster_id=self.cluster_id,
                 name=config.name,
             )
-            self._place = IndexPlace(
-                config.data_dir, member_id=self.member_id, cluster_id=self.cluster_id
-            )
+            self._place = IndexPlace(config.data_dir, self.member_id, self.cluster_id)
             self._place.settle()
             self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
             self._mesh = self._make_mesh()
             self.driver = self._start_driver()
+            self._alarm_keeper = self._make_alarm_keeper()
         except BaseException:
             self._close_index()
             self._lock.close()
@@ -138,21 +148,15 @@ class Node:
         return self._open_driver()
 
     def _open_driver(self) -> Driver:
-        self._log = Log.open(
-            self._disk(self.config.data_dir / WAL_FOLDER),
-            member_id=self.member_id,
-            cluster_id=self.cluster_id,
-            segment_bytes=self.config.segment_bytes,
-        )
+        ids = {"member_id": self.member_id, "cluster_id": self.cluster_id}
+        disk = self._disk(self.config.data_dir / WAL_FOLDER)
+        self._log = Log.open(disk, **ids, segment_bytes=self.config.segment_bytes)
         self._index = self._place.open()
         return self._make_driver(self._index)
 
     def _begin_anew(self) -> None:
-        """Go on with the state that was taken from another replica, as after a restart.
-
-        What waits here ends with an unknown outcome, and what the log still queues was promised to
-        nobody. Watchers learn what they missed from the new history, or that it is compacted.
-        """
+        """Go on with the state that was taken from another replica, as after a restart. What waits
+        here ends with an unknown outcome, and what the log queues was promised to nobody."""
         old, staged = self.driver, self.driver.staged
         assert isinstance(staged, Index)
         revision = old.store.revision
@@ -211,12 +215,25 @@ class Node:
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
                 space=Space(config.rewrite_bytes_per_second, history_bytes=config.history_bytes),
+                auditing=Auditing(config.corrupt_check_seconds),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
             shelf=index,
             stage=self._place.stage,
             applied=self._applied,
             report=log.warning,
+            differ=self._differ,
+        )
+
+    def _make_alarm_keeper(self) -> AlarmKeeper:
+        config = self.config
+        return AlarmKeeper(
+            self.member_id,
+            [member.id for member in self.identity.members],
+            self.alarms,
+            self._propose_unwaited,
+            self.has_room,
+            config.quota_backend_bytes if config.quota_auto_disarm else 0,
         )
 
     async def __aenter__(self) -> Node:
@@ -264,7 +281,17 @@ class Node:
 
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(TIMER_SECONDS, self._on_timer)
+        self._alarm_keeper.tick(self._loop.time())
         self._schedule()
+
+    def _differ(self, lanes: tuple[int, ...], what: str) -> None:
+        """The audit found members that do not have the same state."""
+        log.critical("state.differs %s", what)
+        self._alarm_keeper.differ(lanes)
+
+    def _propose_unwaited(self, command: AlarmSwitch) -> None:
+        """Propose what nobody waits for; if it fails, whoever wanted it will want it again."""
+        self.propose(command).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _fail(self, error: BaseException) -> None:
         if not self._stopped:
@@ -376,8 +403,9 @@ class Node:
         """The value's bytes if they are in memory."""
         return self.driver.values.cache.get(value)
 
-    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
-        """The values' bytes in order, verified. Raises Corrupt or RequestTimedOut."""
+    async def load(self, values: Sequence[CodedValue], *, background: bool = False) -> list[bytes]:
+        """The values' bytes in order, verified. Raises Corrupt or RequestTimedOut. What is loaded
+        in the background does not enter the cache."""
         future: asyncio.Future[dict[CodedValue, bytes]] = self._loop.create_future()
 
         def done(outcome: dict[CodedValue, bytes] | Exception) -> None:
@@ -388,9 +416,28 @@ class Node:
             else:
                 future.set_result(outcome)
 
-        self.driver.load(values, done)
+        self.driver.load(values, done, background=background)
         found = await future
         return [found[value] for value in values]
+
+    def view(self) -> View:
+        """The store as it is now, to be read while writes go on. Close it."""
+        return self.driver.store.view()
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """The alarms raised as this replica knows them."""
+        return tuple(self.driver.store.alarms)
+
+    def has_room(self, cost: int) -> bool:
+        """Whether the quota allows so many bytes more."""
+        quota = self.config.quota_backend_bytes
+        return not quota or self._used_bytes() + cost < quota
+
+    def _used_bytes(self) -> int:
+        """What this replica's disk must hold for what can still be read."""
+        usage = self.driver.store.usage
+        own = usage.inline_bytes + usage.coded_bytes // self.config.k
+        return SEGMENT_HEADER_BYTES + own + usage.versions * VERSION_BYTES
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         """(revision, events) for each revision in [start, end]. Raises Compacted."""
@@ -421,9 +468,11 @@ class Node:
     def statistics(self) -> Statistics:
         driver = self.driver
         logged = self._log.statistics()
+        index_bytes = self._index.size_bytes() if self._index is not None else 0
         leases = driver.store.leases
         return Statistics(
-            log_bytes=logged.size_bytes,
+            db_bytes=logged.size_bytes + index_bytes,
+            used_bytes=min(self._used_bytes(), logged.size_bytes + index_bytes),
             decided_slots=driver.replica.window.frontier,
             applied_slots=driver.replica.window.frontier - driver.applier.waiting,
             applied_commands=driver.applier.commands,
@@ -444,4 +493,5 @@ class Node:
             log_segments=logged.segments,
             epoch=driver.replica.configs.newest.epoch,
             lanes_off=driver.replica.configs.newest.off,
+            audits=driver.auditor.statistics(),
         )

@@ -81,8 +81,31 @@ class StateChunk(NamedTuple):
     last: bool
 
 
+class HashRequest(NamedTuple):
+    """What is the hash of all that a compaction at one revision keeps up to another?"""
+
+    number: int
+    revision: int
+    compact_revision: int
+
+
+class HashReply(NamedTuple):
+    number: int
+    hash: int  # u32
+    known: bool = True  # False: it cannot be told here any more
+
+
 NodeMessage: TypeAlias = (
-    Message | Chunk | FragmentRequest | FragmentReply | Hello | Behind | StateRequest | StateChunk
+    Message
+    | Chunk
+    | FragmentRequest
+    | FragmentReply
+    | Hello
+    | Behind
+    | StateRequest
+    | StateChunk
+    | HashRequest
+    | HashReply
 )
 
 
@@ -201,6 +224,14 @@ def _add_state_chunk(frame: pb.Frame, chunk: StateChunk, _blobs: list[Buffer]) -
     target.values.extend([value for _, value in chunk.entries])
 
 
+def _add_hash_request(frame: pb.Frame, request: HashRequest, _blobs: list[Buffer]) -> None:
+    frame.hash_requests.add(**request._asdict())
+
+
+def _add_hash_reply(frame: pb.Frame, reply: HashReply, _blobs: list[Buffer]) -> None:
+    frame.hash_replies.add(**reply._asdict())
+
+
 _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     Pay: _add_pay,
     State: _add_state,
@@ -219,6 +250,8 @@ _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     Behind: _add_behind,
     StateRequest: _add_state_request,
     StateChunk: _add_state_chunk,
+    HashRequest: _add_hash_request,
+    HashReply: _add_hash_reply,
 }
 
 
@@ -310,6 +343,10 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
         yield Beat(beat.round, beat.frontier, beat.whole, beat.epoch, beat.back)
     if frame.HasField("hello"):
         yield Hello(frame.hello.name, tuple(frame.hello.client_urls))
+    for asked in frame.hash_requests:
+        yield HashRequest(asked.number, asked.revision, asked.compact_revision)
+    for said in frame.hash_replies:
+        yield HashReply(said.number, said.hash, said.known)
     yield from _states(frame)
 
 

@@ -14,7 +14,7 @@ class Batch(_message.Message):
     def __init__(self, commands: _Optional[_Iterable[_Union[Command, _Mapping]]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("put", "delete_range", "txn", "compact", "lease_grant", "lease_revoke", "lease_renew", "lease_expire", "lane_off", "lane_on")
+    __slots__ = ("put", "delete_range", "txn", "compact", "lease_grant", "lease_revoke", "lease_renew", "lease_expire", "lane_off", "lane_on", "alarm_switch", "load")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
     TXN_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,8 @@ class Command(_message.Message):
     LEASE_EXPIRE_FIELD_NUMBER: _ClassVar[int]
     LANE_OFF_FIELD_NUMBER: _ClassVar[int]
     LANE_ON_FIELD_NUMBER: _ClassVar[int]
+    ALARM_SWITCH_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
     put: Put
     delete_range: DeleteRange
     txn: Txn
@@ -35,7 +37,9 @@ class Command(_message.Message):
     lease_expire: LeaseExpire
     lane_off: LaneChange
     lane_on: LaneChange
-    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., delete_range: _Optional[_Union[DeleteRange, _Mapping]] = ..., txn: _Optional[_Union[Txn, _Mapping]] = ..., compact: _Optional[_Union[Compact, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., lease_revoke: _Optional[_Union[LeaseRevoke, _Mapping]] = ..., lease_renew: _Optional[_Union[LeaseRenew, _Mapping]] = ..., lease_expire: _Optional[_Union[LeaseExpire, _Mapping]] = ..., lane_off: _Optional[_Union[LaneChange, _Mapping]] = ..., lane_on: _Optional[_Union[LaneChange, _Mapping]] = ...) -> None: ...
+    alarm_switch: AlarmSwitch
+    load: Load
+    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., delete_range: _Optional[_Union[DeleteRange, _Mapping]] = ..., txn: _Optional[_Union[Txn, _Mapping]] = ..., compact: _Optional[_Union[Compact, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., lease_revoke: _Optional[_Union[LeaseRevoke, _Mapping]] = ..., lease_renew: _Optional[_Union[LeaseRenew, _Mapping]] = ..., lease_expire: _Optional[_Union[LeaseExpire, _Mapping]] = ..., lane_off: _Optional[_Union[LaneChange, _Mapping]] = ..., lane_on: _Optional[_Union[LaneChange, _Mapping]] = ..., alarm_switch: _Optional[_Union[AlarmSwitch, _Mapping]] = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class LaneChange(_message.Message):
     __slots__ = ("lane", "epoch")
@@ -186,3 +190,45 @@ class LeaseExpire(_message.Message):
     id: int
     renewal: int
     def __init__(self, id: _Optional[int] = ..., renewal: _Optional[int] = ...) -> None: ...
+
+class Alarm(_message.Message):
+    __slots__ = ("member", "kind")
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    member: int
+    kind: int
+    def __init__(self, member: _Optional[int] = ..., kind: _Optional[int] = ...) -> None: ...
+
+class AlarmSwitch(_message.Message):
+    __slots__ = ("alarm", "on")
+    ALARM_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    alarm: Alarm
+    on: bool
+    def __init__(self, alarm: _Optional[_Union[Alarm, _Mapping]] = ..., on: _Optional[bool] = ...) -> None: ...
+
+class Load(_message.Message):
+    __slots__ = ("versions", "leases", "alarms", "compact_revision", "revision")
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedCompositeFieldContainer[Version]
+    leases: _containers.RepeatedCompositeFieldContainer[LeaseGrant]
+    alarms: _containers.RepeatedCompositeFieldContainer[Alarm]
+    compact_revision: int
+    revision: int
+    def __init__(self, versions: _Optional[_Iterable[_Union[Version, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[LeaseGrant, _Mapping]]] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., compact_revision: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class Version(_message.Message):
+    __slots__ = ("put", "create_revision", "mod_revision", "version")
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    CREATE_REVISION_FIELD_NUMBER: _ClassVar[int]
+    MOD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    put: Put
+    create_revision: int
+    mod_revision: int
+    version: int
+    def __init__(self, put: _Optional[_Union[Put, _Mapping]] = ..., create_revision: _Optional[int] = ..., mod_revision: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...

@@ -5,21 +5,24 @@ The only part of the simulator that knows processes and the wall clock.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from racos.sim.options import Options, changed, draw
+from racos.sim.transitions import EXPECTED
 from racos.sim.violation import Violation
 from racos.sim.world import Outcomes, World
 
-LEDGER_HEAD = "commit\tseeds\tminutes\tfaults\tresult\n"
+LEDGER_HEAD = "commit\tseeds\tminutes\tfaults\tmessages\tnodes\tresult\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Totals:
     """Sums over runs. `cpu_seconds` counts the runs alone, each on one core."""
 
     runs: int = 0
+    stopped: bool = False  # from outside, before the last seed
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -86,14 +90,19 @@ class Totals:
     contested: Counter[int] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     shapes: Counter[int] = field(default_factory=Counter)  # runs by the number of nodes
+    faults: Counter[str] = field(default_factory=Counter)  # runs in which each class was on
+    highest: dict[str, int] = field(default_factory=dict)  # lengths of queues at most
+    seeds: set[int] = field(default_factory=set)  # that ran
 
     def add(self, result: Outcomes | Failure) -> None:
         self.runs += 1
+        options = result.options
+        self.seeds.add(options.seed)
+        self.shapes[options.nodes] += 1
+        self.faults.update(options.faults or ("none",))
         if isinstance(result, Failure):
             self.failures.append(result)
-            self.shapes[result.options.nodes] += 1
             return
-        self.shapes[result.nodes] += 1
         for name in (
             "cpu_seconds",
             "virtual_seconds",
@@ -109,6 +118,8 @@ class Totals:
         self.phases.update(result.phases)
         self.contested.update(result.contested)
         self.counts.update(result.counts)
+        for name, size in result.highest.items():
+            self.highest[name] = max(size, self.highest.get(name, 0))
 
     def lines(self) -> Iterator[str]:
         """The summary, ready to print."""
@@ -119,7 +130,8 @@ class Totals:
             f"{self.messages / cpu:,.0f} delivered messages/s per core, "
             f"{self.virtual_seconds / cpu:.1f} virtual seconds per CPU second"
         )
-        yield f"seeds by number of nodes: {by_nodes(self.shapes)}"
+        yield f"seeds by number of nodes: {_listed(self.shapes)}"
+        yield f"seeds by fault classes that were on: {_listed(self.faults)}"
         yield (
             f"calls {self.calls} (acknowledged {self.acknowledged}, unknown {self.unknown}), "
             f"batches {self.batches}, deaths {self.deaths}, "
@@ -133,13 +145,37 @@ class Totals:
                     f"phases per slot ({what}): mean {mean:.3f}, p99 {percentile(phases, 0.99)}, "
                     f"max {max(phases)} over {slots} slots"
                 )
-        yield "  ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
+        yield "transitions, faults and checks:"
+        yield from _columns(self.counts)
+        yield "queues at their longest:"
+        yield from _columns(self.highest)
+        missing = [name for name in EXPECTED if not self.counts[name]]
+        if missing:
+            yield f"transitions never taken: {', '.join(missing)}"
         yield f"violations: {len(self.failures)}"
 
 
-def by_nodes(shapes: Counter[int]) -> str:
-    """How many runs had how many nodes, for a line: `3:120 5:98`."""
-    return " ".join(f"{nodes}:{count}" for nodes, count in sorted(shapes.items()))
+def _listed(counts: Mapping[Any, int]) -> str:
+    """For a line: `3:120 5:98`."""
+    return " ".join(f"{name}:{count}" for name, count in sorted(counts.items()))
+
+
+def _columns(counts: Mapping[str, int]) -> Iterator[str]:
+    """Lines of three names and numbers each."""
+    shown = [f"  {name:<36} {count:>9}" for name, count in sorted(counts.items())]
+    for first in range(0, len(shown), 3):
+        yield "".join(shown[first : first + 3])
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers in as few words as can be: `0..17,19`."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{first}..{last}" if first < last else f"{first}" for first, last in runs)
 
 
 def percentile(counts: Counter[int], share: float) -> int:
@@ -160,7 +196,8 @@ def run_many(
     minutes: float | None = None,
     tell: Callable[[Outcomes | Failure], None] = lambda _result: None,
 ) -> Totals:
-    """Run seeds until there are none left or the time is over; results are told as they come."""
+    """Run seeds until there are none left, the time is over, or KeyboardInterrupt; results are
+    told as they come."""
     begun = time.perf_counter()
     end = begun + 60 * minutes if minutes is not None else float("inf")
     totals = Totals()
@@ -168,9 +205,12 @@ def run_many(
     results = (
         _in_turn(source, settings, end) if jobs == 1 else _at_once(source, settings, end, jobs)
     )
-    for result in results:
-        totals.add(result)
-        tell(result)
+    try:
+        for result in results:
+            totals.add(result)
+            tell(result)
+    except KeyboardInterrupt:
+        totals.stopped = True
     totals.seconds = time.perf_counter() - begun
     return totals
 
@@ -186,7 +226,8 @@ def _at_once(
     seeds: Iterator[int], settings: str, end: float, jobs: int
 ) -> Iterator[Outcomes | Failure]:
     running: set[Future[Outcomes | Failure]] = set()
-    with ProcessPoolExecutor(jobs) as pool:
+    # Workers leave signals to this process: a run under way ends, none begins any more.
+    with ProcessPoolExecutor(jobs, initializer=_ignore_signals) as pool:
         while True:
             free = 2 * jobs - len(running) if time.perf_counter() < end else 0
             running |= {pool.submit(run_seed, seed, settings) for seed in islice(seeds, free)}
@@ -197,7 +238,12 @@ def _at_once(
                 yield future.result()
 
 
-def append_ledger(path: Path, commit: str, seeds: str, settings: str, totals: Totals) -> None:
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def append_ledger(path: Path, commit: str, settings: str, totals: Totals) -> None:
     """One line for one campaign: which code, which seeds, how long, what was on, what came out."""
     result = (
         "ok"
@@ -205,7 +251,10 @@ def append_ledger(path: Path, commit: str, seeds: str, settings: str, totals: To
         else "FAILED "
         + ", ".join(f"{failure.options.seed} ({failure.invariant})" for failure in totals.failures)
     )
-    line = f"{commit}\t{seeds}\t{totals.seconds / 60:.1f}\t{settings or 'swarm'}\t{result}\n"
+    if totals.stopped:
+        result += " (stopped)"
+    what = (commit, ranges(totals.seeds), f"{totals.seconds / 60:.1f}", settings or "swarm")
+    line = "\t".join((*what, f"{totals.messages}", _listed(totals.shapes), result)) + "\n"
     fresh = not path.exists()
     with path.open("a", encoding="utf-8") as file:
         file.write((LEDGER_HEAD if fresh else "") + line)

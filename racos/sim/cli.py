@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from racos.sim.shrink import shrink
 from racos.sim.world import Outcomes
 
 _FAILURES_MAX = 5  # then a campaign ends: more of the same teach little
+_STOPPING = (signal.SIGTERM, signal.SIGHUP)  # besides SIGINT
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -105,14 +108,30 @@ def _many(
                 print(result.report(), flush=True)
 
         wanted = (number for number in range(start, start + seeds) if failures < _FAILURES_MAX)
-        totals = run_many(wanted, settings=settings, jobs=jobs, minutes=minutes, tell=tell)
+        with _stopped_gently():
+            totals = run_many(wanted, settings=settings, jobs=jobs, minutes=minutes, tell=tell)
     for line in totals.lines():
         print(line)
     if ledger is not None:
-        append_ledger(ledger, commit, f"{start}..{start + totals.runs - 1}", settings, totals)
-    if totals.failures and smaller:
+        append_ledger(ledger, commit, settings, totals)
+    if totals.failures and smaller and not totals.stopped:
         _shrink(totals.failures[0])
     return int(bool(totals.failures))
+
+
+@contextmanager
+def _stopped_gently() -> Iterator[None]:
+    """A campaign that is told to end still says what it did, and writes its line."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _shrink(failure: Failure) -> None:

@@ -24,7 +24,15 @@ from racos.mvcc.errors import Compacted, StoreError
 from racos.node.driver import Driver
 from racos.sim.checks.watch import Stream
 from racos.sim.events import Events
-from racos.sim.history import Call, Outcome, name_delete, name_put, name_txn
+from racos.sim.history import (
+    Answer,
+    Call,
+    KeepAlive,
+    Outcome,
+    name_delete,
+    name_put,
+    name_txn,
+)
 from racos.sim.machine import Machine
 from racos.sim.options import Options
 from racos.sim.violation import Violation
@@ -120,7 +128,11 @@ class Client:
         if machine.driver is None:
             self._lane = self._source.randrange(self.options.nodes)
             self._events.after(_ELSEWHERE_SECONDS, self.step)
-        elif self._source.random() < self.options.reads:
+        else:
+            self._ask(machine)
+
+    def _ask(self, machine: Machine) -> None:
+        if self._source.random() < self.options.reads:
             self.read(machine, self._draw_range(), linearizable=self._source.random() < 0.7)
         else:
             self.write(machine, self._draw_command(len(self._record.calls)))
@@ -141,7 +153,7 @@ class Client:
             machine.do(self.look, call, machine)
         return call
 
-    def _begin(self, machine: Machine, request: Command | Range) -> Call:
+    def _begin(self, machine: Machine, request: Command | Range | KeepAlive) -> Call:
         assert self.open is None
         number = len(self._record.calls)
         call = Call(number, self.number, machine.lane, self._events.now, request)
@@ -158,7 +170,7 @@ class Client:
         if self.open is not None and self.open.lane == lane:
             self.finish(self.open, Outcome.UNKNOWN, None)
 
-    def finish(self, call: Call, outcome: Outcome, answer: Result | str | None) -> None:
+    def finish(self, call: Call, outcome: Outcome, answer: Answer) -> None:
         """The call's end; a second one is not noticed any more."""
         if call.outcome is not Outcome.OPEN:
             return

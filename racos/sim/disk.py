@@ -2,7 +2,8 @@
 
 Added to `MemDisk` (which loses, tears and reorders what was not synced): death at any step of a
 batch, and a killed process whose file cache survives it. A record of what was read back after a
-failed sync stays in the cache and is lost at the next power cut, as on Linux.
+failed sync stays in the cache and is lost at the next power cut, as on Linux. And rot: bits of
+synced bytes that flip by themselves.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ class SimDisk(MemDisk):
                 raise Died
             self.steps_left -= 1
         super().check_failure()
+
+    def flip(self, name: str, offset: int, bits: int) -> bool:
+        """Rot: these bits of one synced byte change; False if no synced byte is there."""
+        inode = self._inode(name)
+        if offset >= len(inode.durable):
+            return False
+        inode.durable[offset] ^= bits
+        inode.visible[offset] ^= bits
+        return True
 
     def power_off(self) -> None:
         """Everything not synced is lost, or kept, sector by sector."""

@@ -172,12 +172,14 @@ class Layered:
     def _next(self, layer: list[Layer], at: list[Layer]) -> list[Layer]:
         following: list[Layer] = []
         for before in layer:
+            at[:] = [before]
             for after in self.successors(before):
                 self.transitions += 1
                 if after not in self.parents:
                     self.parents[after] = before
                     at[:] = [after]
                     self.check(after)
+                    at[:] = [before]
                     following.append(after)
         return following
 
@@ -277,6 +279,7 @@ class Layered:
         options = self._options.get(key)
         if options is None:
             options = {}
+            self._check_waits(me, before, coin)
             for heard in self._hearings(me, before):
                 for decides, value in self.rules.verdicts(me, before.place, heard, coin):
                     if not decides:
@@ -340,6 +343,14 @@ class Layered:
                 # They have all that they can give each other.
                 covered = self._covers([mask for mask in held if mask], all(held))
                 self._check_live(opening, members, covered=covered)
+
+    def _check_waits(self, me: int, before: Layer, coin: int) -> None:
+        """Until its own promise is durable it may decide by what others said, and not promise."""
+        others = tuple(i for i, value in enumerate(before.said) if i != me and value != NOTHING)
+        heard = known(before.said, others, covered=before.stands[me].covers)
+        for verdict in self.rules.verdicts(me, before.place, heard, coin):
+            if not verdict.decides:
+                raise Broken(f"P-5: {me} goes on while its own promise is not durable")
 
     def _quorums(self, layer: Layer) -> Iterator[tuple[int, ...]]:
         """Each n-f replicas that have spoken in this layer."""

@@ -13,7 +13,17 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 from racos.core.messages import UNSURE, StateRecord, VoteRecord
-from racos.sim.local import BOTH_OVER, COVER_OVER, LOOK, PHASES, REST_OVER, Heard, Local, Machine
+from racos.sim.local import (
+    BOTH_OVER,
+    COVER_OVER,
+    LOOK,
+    PHASES,
+    REST_OVER,
+    Heard,
+    Local,
+    Machine,
+    check_uncounted,
+)
 
 NOTHING: Final = -1  # in the place of a promise that was not made
 VALUES: Final = (1, 0, UNSURE)
@@ -110,6 +120,7 @@ class Rules:
 
 
 def _read(after: Local) -> Iterator[Verdict]:
+    check_uncounted(after)
     if after.decided >= 0:
         yield Verdict(True, after.decided)
     for record, _ in after.pending:

@@ -13,6 +13,7 @@ from racos.sim.network import Network
 from racos.sim.options import Options
 
 _RARE = {"power_all": 4.0, "storm": 3.0, "sync_error": 2.0, "rate": 2.0}  # times the usual interval
+_FLIPS = 5  # of bits at once, where a disk rots
 _PASSIVE = ("loss", "duplicate", "reorder", "adversary")  # done by the network itself
 
 
@@ -28,6 +29,7 @@ class Faults:
     ) -> None:
         self.options = options
         self.counts: dict[str, int] = {}
+        self.rates = (1.0, 1.0)  # the slowest and the fastest that any clock ran
         self._events = events
         self._machines = machines
         self._network = network
@@ -37,9 +39,20 @@ class Faults:
         self._sources = {
             fault: random.Random(f"fault {fault} {options.seed}") for fault in options.faults
         }
+        self.rotting = self._draw_rotting()
         for fault in options.faults:
             if fault not in _PASSIVE:
                 self._plan(fault)
+
+    def _draw_rotting(self) -> list[int]:
+        """The nodes whose disks may rot: so few that, were they lost, every value is still there.
+
+        f of them, and n-k >= f.
+        """
+        if not self.options.on("rot") or not self.options.faults_max:
+            return []
+        source = self._sources["rot"]
+        return source.sample(range(self.options.nodes), source.randint(1, self.options.faults_max))
 
     def stop(self) -> None:
         """No more faults; those that last are ended by the world."""
@@ -131,6 +144,12 @@ class Faults:
     def _sync_error(self, source: random.Random) -> None:
         self._some(source).sync_fails = True
 
+    def _rot(self, source: random.Random) -> None:
+        if self.rotting:
+            machine = self._machines[source.choice(self.rotting)]
+            for what in filter(None, [machine.rot(source) for _ in range(_FLIPS)]):
+                self._trace(f"a bit flips in {what}")
+
     def _pause(self, source: random.Random) -> None:
         machine = self._some(source)
         machine.pause()
@@ -139,4 +158,7 @@ class Faults:
         self._events.after(seconds, machine.resume)
 
     def _rate(self, source: random.Random) -> None:
-        self._some(source).clock.set_rate(source.choice((0.5, 0.8, 1.0, 1.3, 2.0)))
+        rate = source.choice((0.5, 0.8, 1.0, 1.3, 2.0))
+        self._some(source).clock.set_rate(rate)
+        slow, fast = self.rates
+        self.rates = (min(slow, rate), max(fast, rate))

@@ -7,7 +7,8 @@ values were decided. These are far fewer than in `explore`, and no history of lo
 
 - A promise and its sync are one step; a promise that is never synced has no effect on anybody.
 - Two promises may wait for syncs at once. None rests on another that waits (own STATEs, VOTEs and
-  fragments count once they are durable), so each could have been made alone, in either order.
+  fragments count once they are durable), so each could have been made alone, in either order. That
+  the second does not contradict the first is checked where the first is made.
 - The fragments named by a STATE of a later phase were named before, by the first STATE or a HOLD;
   so these STATEs are taken as naming none.
 - A replica that crashed for good is one that takes no further step.
@@ -31,8 +32,10 @@ from racos.sim.local import (
     PHASES,
     RESTART,
     SYNC,
+    ZERO,
     Broken,
     Local,
+    check_uncounted,
 )
 
 
@@ -72,9 +75,19 @@ class Forgetful(Explorer):
         """Its oldest promise is synced and said; the rest is forgotten."""
         known = self._settled.get(number)
         if known is None:
-            synced = self.machine.step(self.locals[number], SYNC, 0)
-            known = self._settled[number] = self._base(synced)
+            local = self.locals[number]
+            self._check_kept(local)
+            known = self._settled[number] = self._base(self.machine.step(local, SYNC, 0))
         return known
+
+    def _check_kept(self, local: Local) -> None:
+        """P-5: a promise is not counted before its sync, nor contradicted by another one."""
+        check_uncounted(local)
+        self._file()
+        for event in (ZERO, *bits(self._pays & self.machine.audible[local.me])):
+            after = self.machine.step(local, event, 0)
+            while after.pending:
+                after = self.machine.step(after, SYNC, 0)
 
     def _bare(self, number: int) -> int:
         """The replica without the record of what it said: that changes nothing it may do."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from racos.mvcc.command import (
     Command,
@@ -13,6 +13,8 @@ from racos.mvcc.command import (
     CompareTarget,
     DeleteRange,
     KeyValue,
+    LeaseGrant,
+    LeaseRevoke,
     Put,
     Range,
     Result,
@@ -29,7 +31,14 @@ class Outcome(Enum):
     UNKNOWN = "maybe done"
 
 
-Answer: TypeAlias = Result | str | None  # str: the name of the refusal
+class KeepAlive(NamedTuple):
+    """A request that is no command: the node asked decides whether it becomes one."""
+
+    id: int
+
+
+# str: the name of a refusal; int: the TTL that a keep-alive was answered with.
+Answer: TypeAlias = Result | str | int | None
 
 
 @dataclass(slots=True)
@@ -40,7 +49,7 @@ class Call:
     client: int
     lane: int
     called_at: float
-    request: Command | Range
+    request: Command | Range | KeepAlive
     returned_at: float | None = None
     outcome: Outcome = Outcome.OPEN
     answer: Answer = None
@@ -52,6 +61,11 @@ class Call:
     @property
     def is_read(self) -> bool:
         return isinstance(self.request, Range)
+
+    @property
+    def is_command(self) -> bool:
+        """Whether it has a place of its own in the decided order."""
+        return not isinstance(self.request, Range | KeepAlive)
 
 
 _MARK = b"~"
@@ -77,10 +91,19 @@ def name_txn(number: int, txn: Txn) -> Txn:
     return txn._replace(compare=(*txn.compare, guard))
 
 
-def number_of(command: Command, heads: dict[bytes, int]) -> int | None:
-    """The call a decided command came from; None for compactions, which have no name.
+def lease_id(number: int) -> int:
+    """The id of the lease that a call grants; no other call ever grants it."""
+    return number + 1
 
-    `heads` maps the digest of each coded value to its call.
+
+def number_of(
+    command: Command, heads: dict[bytes, int], revocations: dict[int, int] | None = None
+) -> int | None:
+    """The call a decided command came from; None for compactions, which have no name, and for
+    renewals and expiries, which nodes propose.
+
+    `heads` maps the digest of each coded value to its call; `revocations` each lease to the call
+    that revokes it.
     """
     if isinstance(command, Put):
         value = command.value
@@ -91,6 +114,10 @@ def number_of(command: Command, heads: dict[bytes, int]) -> int | None:
         return int(command.range_end.rpartition(b"\0")[2])
     if isinstance(command, Txn):
         return int(command.compare[-1].key.rpartition(b"/")[2])
+    if isinstance(command, LeaseGrant):
+        return command.id - 1
+    if isinstance(command, LeaseRevoke):
+        return (revocations or {})[command.id]
     return None
 
 

@@ -83,10 +83,11 @@ class Durable(NamedTuple):
     def records(self, payload: Payload) -> list[Record]:
         """A log with this content."""
         log: list[Record] = []
+        says_one = self.states[0] == 1  # a 1 in phase 0 is said by the batch's own record
         if self.recorded:
-            log.append(PayRecord(OWNER, 0, payload, self.held, False))
+            log.append(PayRecord(OWNER, 0, payload, self.held, says_one))
         for phase in range(PHASES + 1):
-            if self.states[phase] >= 0:
+            if self.states[phase] >= 0 and not (says_one and phase == 0):
                 log.append(StateRecord(OWNER, 0, 0, phase, self.states[phase]))
             if self.votes[phase] >= 0:
                 log.append(VoteRecord(OWNER, 0, 0, phase, self.votes[phase]))
@@ -276,6 +277,20 @@ class Machine:
         """
         others = [peer for peer in range(self.quorum.total) if peer != asked]
         return others if self.payload.coded else [peer for peer in others if peer == OWNER]
+
+
+def check_uncounted(local: Local) -> None:
+    """P-5: the replica does not count what it has promised, but not synced yet."""
+    for _, message in local.pending:
+        if isinstance(message, Hold):
+            early = max(local.held[local.me], 0) & message.held
+        else:
+            assert isinstance(message, State | Vote), message
+            ones, zeros, *votes = local.heard[message.phase]
+            masks = (ones, zeros) if isinstance(message, State) else votes
+            early = any(mask >> local.me & 1 for mask in masks)
+        if early:
+            raise Broken(f"P-5: replica {local.me} counts {message}, which is not durable")
 
 
 def _secret(bit: int) -> bytes:

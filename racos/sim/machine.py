@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from racos.core.effects import Effects
@@ -15,9 +16,10 @@ from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
+from racos.node.checkpoint import Flushes
 from racos.node.cleaner import Space
 from racos.node.driver import Driver
-from racos.node.driver import Options as NodeOptions
+from racos.node.ports import Options as NodeOptions
 from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
@@ -26,6 +28,7 @@ from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.sim.violation import Violation
 from racos.storage.log import Appended, Batch, Log, LogError, Replayed
+from racos.storage.segment import segment_name
 
 SECRET = b"simulated"
 
@@ -40,6 +43,8 @@ class Observer(Protocol):
     def appended(
         self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]
     ) -> None: ...
+
+    def pruned(self, lane: int, position: int, keep: int) -> None: ...
 
     def synced(self, lane: int, sequence: int) -> None: ...
 
@@ -98,6 +103,8 @@ class Machine:
         self.sync_factor = 1.0  # of the usual time of a sync
         self.sync_fails = False  # the next one does
         self.reports: list[str] = []
+        self.is_rotten = False  # bits of what was synced have flipped
+        self.has_refused = False  # to start, because of that
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
         self.installed = 0  # states taken from others
         self.shelf = MemoryShelf()  # the index: what a crash leaves of it is some prefix
@@ -125,7 +132,10 @@ class Machine:
             self._die(power=True, why="lost power while starting")
             return
         except LogError as error:
-            raise Violation("boot", f"n{self.lane} cannot start: {error}") from error
+            if not self.is_rotten:
+                raise Violation("boot", f"n{self.lane} cannot start: {error}") from error
+            self.has_refused = True  # damage is named, and nothing is cut off
+            return
         self.disk.steps_left = None
         self._on_timer()
 
@@ -161,6 +171,7 @@ class Machine:
                 space=Space(
                     history_bytes=options.history_bytes, grace_seconds=options.grace_seconds
                 ),
+                flushes=Flushes(seconds=options.flush_seconds),
             ),
             hello=Hello(f"n{self.lane}", ()),
             shelf=self.shelf,
@@ -187,6 +198,7 @@ class Machine:
 
         replica.receive = tapped_receive  # type: ignore[method-assign]  # the point of a tap
         replica.take_effects = tapped_effects  # type: ignore[method-assign]
+        driver.library.pruned = partial(observer.pruned, lane)
 
     def kill(self, *, power: bool, why: str) -> None:
         """The end of this life, at whatever moment: a batch may be half on its way to the disk."""
@@ -203,13 +215,26 @@ class Machine:
                 self._observer.synced(self.lane, batch.sequence)
         self._die(power=power, why=why)
 
+    def rot(self, source: random.Random) -> str:
+        """Flip a bit of a fragment that the running node's log holds; says of which, if there is
+        one that is synced."""
+        held = self.driver.library.held_places() if self.driver is not None else []
+        if not held:
+            return ""
+        position, index, place = held[source.randrange(len(held))]
+        at = place.offset + source.randrange(place.length)
+        if not self.disk.flip(segment_name(place.segment), at, 1 << source.randrange(8)):
+            return ""
+        self.is_rotten = True
+        return f"fragment {index} of slot {position} on n{self.lane}"
+
     def transitions(self) -> Counter[str]:
-        """What the core counted, over all lives."""
+        """What the core and the healer counted, over all lives."""
         if self.driver is None:
             return self._transitions
-        replica = self.driver.replica
-        now = Counter(replica.agreement.statistics)
-        now += Counter(replica.switch.statistics)
+        replica, healer = self.driver.replica, self.driver.healer.statistics()
+        now = Counter(replica.agreement.statistics) + Counter(replica.switch.statistics)
+        now["fragments healed"], now["fragments pruned"] = healer.healed, healer.pruned
         space = self.driver.keeper.statistics()
         now["segments rewritten"] = space.rewritten_segments
         now["segments removed"] = space.removed_segments

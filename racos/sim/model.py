@@ -1,7 +1,7 @@
 """A sequential key-value store, as plain as can be: what one client alone would see.
 
 Covers what the simulated clients ask: puts, deletes, transactions of ranges, puts and deletes
-guarded by compares, compaction, and reads at any revision kept.
+guarded by compares, leases, compaction, and reads at any revision kept.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from racos.mvcc.command import (
+    AlarmSwitch,
     Command,
     Compact,
     CompactResult,
@@ -20,6 +21,14 @@ from racos.mvcc.command import (
     DeleteResult,
     Event,
     KeyValue,
+    LeaseCommand,
+    LeaseEndResult,
+    LeaseExpire,
+    LeaseGrant,
+    LeaseGrantResult,
+    LeaseRenew,
+    LeaseRenewResult,
+    Load,
     Operation,
     Put,
     PutResult,
@@ -29,6 +38,7 @@ from racos.mvcc.command import (
     Txn,
     TxnResult,
 )
+from racos.sim.lease_model import LeaseModel
 
 
 class Refused(NamedTuple):
@@ -44,19 +54,28 @@ class Model:
         self.revision = 1
         self.compacted = -1
         self.events: dict[int, list[Event]] = {}  # by revision
+        self.leases = LeaseModel()
+        self.place = -1  # of the command applied last, in the order
         self._live: dict[bytes, KeyValue] = {}
         self._versions: dict[bytes, tuple[list[int], list[KeyValue | None]]] = {}
 
     def apply(self, command: Command) -> Result | Refused:
+        self.place += 1
         if isinstance(command, Compact):
             return self._compact(command.revision)
-        assert isinstance(command, Put | DeleteRange | Txn), "the clients ask nothing else"
-        before = self.revision
+        assert not isinstance(command, AlarmSwitch | Load), "simulated clients send none"
         self._changes: list[Event] = []
-        result = self._run(command)
+        result: Result | Refused
+        if isinstance(command, Put | DeleteRange | Txn):
+            lost = self._names_lost_lease(command)
+            result = Refused("LeaseNotFound") if lost else self._run(command)
+        else:
+            result = self._lease(command)
         if self._changes:
-            self.revision = before + 1
+            self.revision += 1
             self.events[self.revision] = self._changes
+        if isinstance(result, Refused):
+            return result
         return result._replace(revision=self.revision)
 
     def range(self, request: Range, revision: int) -> tuple[KeyValue, ...]:
@@ -80,6 +99,42 @@ class Model:
             return Refused("FutureRevision")
         self.compacted = revision
         return CompactResult(self.revision)
+
+    def _names_lost_lease(self, command: Operation) -> bool:
+        """Whether a put that would be carried out names a lease that does not exist."""
+        if isinstance(command, Txn):
+            succeeded = all(self._holds(compare) for compare in command.compare)
+            branch = command.success if succeeded else command.failure
+            return any(map(self._names_lost_lease, branch))
+        return isinstance(command, Put) and command.lease not in (0, *self.leases.live)
+
+    def _lease(self, command: LeaseCommand) -> Result | Refused:
+        leases = self.leases
+        if isinstance(command, LeaseGrant):
+            if command.id in leases.live:
+                return Refused("LeaseExists")
+            leases.grant(command.id, command.ttl, self.place)
+            return LeaseGrantResult(0, command.id, command.ttl)
+        if isinstance(command, LeaseRenew):
+            return LeaseRenewResult(0, leases.renew(command.ids, self.place))
+        life = leases.live.get(command.id)
+        if isinstance(command, LeaseExpire):
+            due = life is not None and life.renewal == command.renewal
+            if due:
+                self._end_lease(command.id, by_time=True)
+            leases.idle_expiries += not due
+            return LeaseEndResult(0, due)
+        if life is None:
+            return Refused("LeaseNotFound")
+        self._end_lease(command.id, by_time=False)
+        return LeaseEndResult(0, True)
+
+    def _end_lease(self, id_: int, *, by_time: bool) -> None:
+        """Its keys go with it, in key order, in one revision."""
+        life = self.leases.end(id_, self.place, by_time=by_time)
+        life.revision = self.revision + 1 if life.keys else 0
+        for key in sorted(life.keys):
+            self._delete(DeleteRange(key))
 
     def _run(self, command: Operation) -> PutResult | DeleteResult | TxnResult | RangeResult:
         if isinstance(command, Put):
@@ -115,10 +170,10 @@ class Model:
         return DeleteResult(0, len(gone), tuple(gone) if request.prev_kv else ())
 
     def _change(self, key: bytes, kv: KeyValue | None, event: Event) -> None:
-        if kv is None:
-            del self._live[key]
-        else:
+        old = self._live.pop(key, None)
+        if kv is not None:
             self._live[key] = kv
+        self.leases.move(key, old.lease if old else 0, kv.lease if kv else 0)
         revisions, versions = self._versions.setdefault(key, ([], []))
         revisions.append(self.revision + 1)
         versions.append(kv)

@@ -29,6 +29,7 @@ FAULTS = (
     "pause",  # SIGSTOP for a while
     "rate",  # clocks run at half to double speed
     "adversary",  # the network tries to split votes
+    "rot",  # bits of synced fragments flip, on f nodes at most
 )
 
 
@@ -47,6 +48,8 @@ class Options:
     fault_every: float = 0.5  # mean time between two faults of one class
     clients: int = 5
     watchers: int = 3
+    holders: int = 0  # clients that grant leases, keep them alive, attach keys, revoke, abandon
+    ttl: int = 1  # of their leases, in seconds: from 1 to this
     think: float = 0.02  # mean pause of a client between two operations
     keys: int = 8
     reads: float = 0.4  # share of operations
@@ -67,6 +70,7 @@ class Options:
     suspect_after: float = 0.25
     lane_off_after: float = 5.0  # longer than most runs: no lane is switched off
     request_seconds: float = 1.5
+    flush_seconds: float = 30.0  # from one flush of the index to the next
     live_within: float = 12.0  # after the heal everything must be settled in this time
 
     def on(self, fault: str) -> bool:
@@ -101,7 +105,7 @@ def draw(seed: int) -> Options:
     usual = nodes - faults_max
     data = usual if source.random() < 0.7 else source.randint(1, usual)
     share = source.choice((0.0, 0.15, 0.3, 0.5))
-    faults = tuple(fault for fault in FAULTS if source.random() < share)
+    faults = tuple(fault for fault in FAULTS[:-1] if source.random() < share)
     options = Options(
         seed=seed,
         nodes=nodes,
@@ -127,7 +131,7 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
-    options = _forgetful(_paced(options))
+    options = _forgetful(_timed(options))
     # A source of its own, so that all else about a seed stays as it was before there were epochs.
     lanes = random.Random(f"lanes {seed}")
     if lanes.random() < 0.5:
@@ -154,13 +158,21 @@ def _forgetful(options: Options) -> Options:
     )
 
 
-def _paced(options: Options) -> Options:
-    """How busy the machines are: how much gathers before a turn, and how late timers come."""
+def _timed(options: Options) -> Options:
+    """How busy the machines are (how much gathers before a turn, how late timers come), who holds
+    leases, and whether disks rot: drawn apart, so that the seeds' other options stayed what they
+    were before these came."""
     source = random.Random(f"pace {options.seed}")
+    rot = ("rot",) if source.random() < 0.2 else ()
+    flushing = random.Random(f"index {options.seed}").choice((0.02, 0.3, 30.0))
     return replace(
         options,
+        faults=options.faults + rot,
+        flush_seconds=flushing,
         turn=source.choice((0.0001, 0.0005, 0.002)),
         timer=source.choice((0.01, 0.02)),
+        holders=source.choice((0, 0, 2, 4)),
+        ttl=source.choice((1, 1, 2)),
     )
 
 

@@ -15,30 +15,36 @@ from dataclasses import dataclass, field
 
 from racos.core.effects import Effects
 from racos.core.messages import Buffer, Decide, Hold, Message, Pay, State, Vote
-from racos.core.quorum import Quorum
-from racos.mvcc.command import Command, Range
+from racos.core.quorum import Quorum, bits
+from racos.mvcc.command import Command
 from racos.node import batch as batches
 from racos.sim.checks.agreement import Agreement
+from racos.sim.checks.bounds import Bounds
 from racos.sim.checks.durability import Durability
+from racos.sim.checks.final import Final
 from racos.sim.checks.lanes import Lanes
+from racos.sim.checks.leases import Leases, Rates
 from racos.sim.checks.linear import Linear
-from racos.sim.checks.state import Bounds, Digests
+from racos.sim.checks.state import Digests
 from racos.sim.checks.watch import Watches
 from racos.sim.clients import Client, Record, Watcher
 from racos.sim.events import Events
 from racos.sim.faults import Faults
-from racos.sim.history import Call, Outcome
-from racos.sim.machine import Machine
+from racos.sim.history import Outcome
+from racos.sim.holders import Holder
+from racos.sim.lease_model import LeaseModel
+from racos.sim.machine import SECRET, Machine
 from racos.sim.network import Frame, Network
 from racos.sim.options import Options
+from racos.sim.settling import Settling
+from racos.sim.telling import tell
 from racos.sim.trace import Trace
+from racos.sim.transitions import Transitions
 from racos.sim.violation import Violation
 from racos.storage.log import Replayed
 
 _LOOK_SECONDS = 0.05  # between two looks at the bounds
 _DIGEST_SHARE = 0.05  # of the turns that applied something
-_POLL_SECONDS = 0.02  # between two looks at whether all is settled
-_LAST_READ_SECONDS = 1.0
 _JUDGED = frozenset((Pay, State, Vote, Decide, Hold))  # the messages that checkers listen to
 
 
@@ -46,8 +52,7 @@ _JUDGED = frozenset((Pay, State, Vote, Decide, Hold))  # the messages that check
 class Outcomes:
     """What one run was; printed and summed up over many."""
 
-    seed: int
-    nodes: int = 0
+    options: Options
     cpu_seconds: float = field(default=0.0, compare=False)
     virtual_seconds: float = 0.0
     events: int = 0
@@ -63,6 +68,7 @@ class Outcomes:
     phases: Counter[int] = field(default_factory=Counter)  # slots by phases
     contested: Counter[int] = field(default_factory=Counter)  # likewise, if someone said 0, one 1
     counts: Counter[str] = field(default_factory=Counter)  # transitions taken, faults struck
+    highest: dict[str, int] = field(default_factory=dict)  # lengths of queues at most
 
 
 class World:
@@ -72,25 +78,30 @@ class World:
         self.events = Events()
         self.trace = Trace(write)
         self.record = Record()
-        self.agreement = Agreement(options.nodes)
+        self.agreement = Agreement(options.nodes, SECRET)
         self.lanes = Lanes(options.nodes, options.faults_max, options.rounds_max)
         self.durability = Durability(self.quorum)
         self.digests = Digests()
         self.bounds = Bounds()
-        self.outcomes = Outcomes(options.seed, options.nodes)
+        self.outcomes = Outcomes(options)
         self._source = random.Random(f"world {options.seed}")
         self._core: tuple[int, ...] | None = None  # the nodes that are well, once healed
-        self._finals: list[FinalClient] = []  # one for each of them
-        self._counts: Counter[str] = Counter()
+        self._settling: Settling | None = None  # likewise
+        self._applied_at: dict[int, float] = {}  # by slot position: when first, anywhere
+        self.transitions = Transitions()
         self.machines = [
             Machine(options, lane, self.quorum, self.events, self) for lane in range(options.nodes)
         ]
         self.network = Network(
             options, self.events, self._deliver, self._tell_up, self._tell_down, self._is_ready
         )
-        self.clients = [
+        self.clients: list[Client] = [
             Client(number, options, self.events, self.machines, self.record)
             for number in range(options.clients)
+        ]
+        self.clients += [
+            Holder(options.clients + number, options, self.events, self.machines, self.record)
+            for number in range(options.holders)
         ]
         self.watchers = [
             Watcher(number, options, self.events, self.machines)
@@ -110,9 +121,12 @@ class World:
         self.events.after(_LOOK_SECONDS, self._look)
         while self.events.now < self.options.seconds and not self._is_enough():
             self._run_until(self.events.now + 0.1)
-        self._heal()
-        self._settle()
-        self._judge()
+        core = self._heal()
+        self._settling = Settling(
+            self.options, self.events, self.machines, core, self.record, self._run_until
+        )
+        self.outcomes.settled_after = self._settling.run()
+        self._judge(core)
         return self._sum_up()
 
     def _is_enough(self) -> bool:
@@ -123,11 +137,19 @@ class World:
     def _run_until(self, end: float) -> None:
         self.outcomes.events += self.events.run(end)
 
-    def _heal(self) -> None:
+    def _draw_core(self) -> tuple[int, ...]:
+        """n-f nodes or more. A rotten disk counts as one of the f lost ones; its node may stay if
+        it is up: one that is not might find the damage when it starts, and refuse."""
+        rotten = [machine for machine in self.machines if machine.is_rotten]
+        sound = [machine.lane for machine in self.machines if not machine.is_rotten]
+        size = self._source.randint(self.quorum.answers, self.options.nodes) - len(rotten)
+        core = self._source.sample(sound, max(size, self.quorum.answers))
+        core += [machine.lane for machine in rotten if machine.driver is not None]
+        return tuple(sorted(core))
+
+    def _heal(self) -> tuple[int, ...]:
         """End all faults for a quorum; the others are switched off for good."""
-        options = self.options
-        size = self._source.randint(self.quorum.answers, options.nodes)
-        core = tuple(sorted(self._source.sample(range(options.nodes), size)))
+        core = self._draw_core()
         self._say(f"healed: {core}")
         self.faults.stop()
         self.network.calm_down()
@@ -147,68 +169,26 @@ class World:
                 machine.start()
         for watcher in self.watchers:
             watcher.settle(core[0])
+        return core
 
-    def _settle(self) -> None:
-        """Progress (P-14): what is open is decided, new writes and reads work everywhere."""
-        begun = self.events.now
-        end = begun + self.options.live_within
-        assert self._core is not None
-        finals = self._finals = [self._final_client(lane) for lane in self._core]
-        waiting = ["everything"]
-        while waiting:
-            if self.events.now >= end:
-                raise Violation("P-14", f"not settled after the heal: {'; '.join(waiting)}")
-            self._run_until(self.events.now + _POLL_SECONDS)
-            waiting = [*self._unanswered(finals), *self._unsettled()]
-        self.outcomes.settled_after = self.events.now - begun
-        for client in finals:
-            machine = self.machines[client.lane]
-            client.read(machine, Range(b"k", b"l"), linearizable=True)
-        end = self.events.now + _LAST_READ_SECONDS
-        while self.events.now < end and any(client.open is not None for client in finals):
-            self._run_until(self.events.now + _POLL_SECONDS)
-        for client in finals:
-            last = client.last
-            if last is None or last.outcome is not Outcome.OK:
-                raise Violation("P-14", f"the last read of n{client.lane} is {last}")
-
-    def _final_client(self, lane: int) -> FinalClient:
-        number = self.options.clients + lane
-        client = FinalClient(number, self.options, self.events, self.machines, self.record)
-        client.begin(lane)
-        return client
-
-    def _unanswered(self, finals: Sequence[FinalClient]) -> Iterator[str]:
-        for client in finals:
-            if client.written == 0:
-                yield f"no write was acknowledged by n{client.lane} yet"
-
-    def _unsettled(self) -> Iterator[str]:
-        assert self._core is not None
-        drivers = [self.machines[lane].driver for lane in self._core]
-        newest = max(driver.store.revision for driver in drivers if driver is not None)
-        for driver in drivers:
-            if driver is None:
-                yield "a healthy node died"
-                continue
-            replica, me = driver.replica, driver.me
-            if driver._in_flight or len(driver.batcher):
-                yield f"n{me} has proposals in flight"
-            if replica.window.round <= replica.highest_round:
-                yield f"n{me} waits at slot {replica.window.frontier}"
-            if driver.store.revision != newest or driver.applier.waiting:
-                yield f"n{me} is behind"
-
-    def _judge(self) -> None:
-        assert self._core is not None
-        for lane in self._core:
+    def _judge(self, core: tuple[int, ...]) -> None:
+        order = list(self._order())
+        linear = Linear(self.record.calls, self.record.heads)
+        model = linear.run(command for _, command in order)
+        times = [self._applied_at[place] for place, _ in order]
+        rates = Rates(*self.faults.rates)
+        leases = Leases(self.record.calls, model.leases.lives, times, rates)
+        leases.check(calm=not self.options.faults)
+        self._count_leases(model.leases)
+        final = Final(model, self.record.heads)
+        for lane in core:
             driver = self.machines[lane].driver
             assert driver is not None
             self.digests.look(lane, driver.store)
+            final.check(lane, driver.store)
             for watcher in self.watchers:
                 if watcher.lane == lane:
                     watcher.pull(lane, driver)
-        model = Linear(self.record.calls, self.record.heads).run(self._order())
         watches = Watches(model, self.record.heads)
         for watcher in self.watchers:
             watches.check(watcher.stream)
@@ -216,9 +196,23 @@ class World:
             if last < model.revision and watcher.next <= model.revision:
                 raise Violation("watch", f"watcher {watcher.stream.watcher} ends at {last}")
 
-    def _order(self) -> Iterator[Command]:
+    def _count_leases(self, model: LeaseModel) -> None:
+        lives = model.lives
+        counts = self.transitions.counts
+        counts["leases granted"] = len(lives)
+        counts["leases renewed"] = model.renewals - len(lives)
+        counts["leases expired"] = sum(life.by_time for life in lives)
+        counts["leases revoked"] = sum(
+            life.ended is not None and not life.by_time for life in lives
+        )
+        counts["leases ended with keys"] = sum(life.revision > 0 for life in lives)
+        counts["expiries that came too late"] = model.idle_expiries
+
+    def _order(self) -> Iterator[tuple[int, Command]]:
+        """All decided commands, each with its slot's position."""
         for position, descriptor in self.agreement.truth():
-            yield from batches.decode(descriptor, *divmod(position, self.options.nodes))
+            for command in batches.decode(descriptor, *divmod(position, self.options.nodes)):
+                yield position, command
 
     def _sum_up(self) -> Outcomes:
         outcomes = self.outcomes
@@ -230,10 +224,16 @@ class World:
         outcomes.batches = len(self.agreement.applied)
         outcomes.phases = Counter(self.agreement.phases.values())
         outcomes.contested = Counter(self.agreement.contested())
+        outcomes.counts = self.transitions.counts
         for machine in self.machines:
-            self._counts.update(machine.transitions())
-            self._counts["states taken"] += machine.installed
-        outcomes.counts = self._counts
+            outcomes.counts.update(machine.transitions())
+            outcomes.counts["states taken"] += machine.installed
+        outcomes.highest = self.bounds.highest
+        outcomes.counts["starts refused"] = sum(m.has_refused for m in self.machines)
+        outcomes.counts["bad fragments found"] = sum(
+            "value.bad_fragment" in report for m in self.machines for report in m.reports
+        )
+        outcomes.counts["contested"] = sum(outcomes.contested.values())
         outcomes.counts.update({f"fault {name}": n for name, n in self.faults.counts.items()})
         outcomes.counts["epochs"] = len(self.lanes.configs) - 1
         outcomes.counts["runs with epochs"] = len(self.lanes.configs) > 1
@@ -269,7 +269,8 @@ class World:
 
     def _restart(self, lane: int) -> None:
         machine = self.machines[lane]
-        if machine.driver is not None or (self._core is not None and lane not in self._core):
+        lost = self._core is not None and lane not in self._core
+        if machine.driver is not None or machine.has_refused or lost:
             return
         again = self._core is None and self.options.on("power") and self._source.random() < 0.15
         self._say(f"n{lane} starts")
@@ -286,7 +287,7 @@ class World:
 
     def received(self, lane: int, sender: int, message: Message) -> None:
         if self.trace.lines:
-            self._say(f"n{lane} < n{sender} {_shown(message)}")
+            self._say(f"n{lane} < n{sender} {tell(message)}")
         self.outcomes.messages += sender != lane
         if type(message) in _JUDGED:
             self.agreement.received(sender, message)
@@ -299,33 +300,39 @@ class World:
             self.agreement.wrote(lane, effects.records, effects.applied)
         self.lanes.applied(effects.applied)
         for position, payload in effects.applied:
+            self._applied_at.setdefault(position, self.events.now)
             self.durability.applied(lane, position, payload)
-        self._count(effects)
+        self.transitions.note(effects)
         if self.trace.lines:
             self._show(lane, effects)
 
-    def _count(self, effects: Effects) -> None:
-        counts = self._counts
-        if effects.rejected:
-            counts["rejected"] += len(effects.rejected)
-        if effects.rebuilds:
-            counts["rebuilds"] += len(effects.rebuilds)
-        if effects.serves:
-            counts["chunks"] += len(effects.serves)
-        if effects.reads:
-            counts["barriers"] += len(effects.reads)
-
     def _show(self, lane: int, effects: Effects) -> None:
         for record in effects.records:
-            self._say(f"n{lane} writes {_shown(record)}")
-        for name in ("applied", "rejected", "rebuilds", "serves", "reads"):
-            for what in getattr(effects, name):
-                self._say(f"n{lane} {name} {_shown(what)}")
+            self._say(f"n{lane} writes {tell(record)}")
+        for position, _ in effects.applied:
+            self._say(f"n{lane} applies {self._slot(position)}")
+        for position, _ in effects.rejected:
+            self._say(f"n{lane} proposes again what it had in {self._slot(position)}")
+        for position, mask in effects.rebuilds:
+            self._say(f"n{lane} rebuilds {list(bits(mask))} of {self._slot(position)}")
+        for peer, position in effects.serves:
+            self._say(f"n{lane} sends n{peer} what was decided from {self._slot(position)} on")
+        for ticket in effects.reads:
+            self._say(f"n{lane} does the reads of ticket {ticket}")
+
+    def _slot(self, position: int) -> str:
+        round_, lane = divmod(position, self.options.nodes)
+        return f"r{round_}.l{lane} (slot {position})"
 
     def appended(
         self, lane: int, sequence: int, kind: int, header: bytes, blobs: Sequence[Buffer]
     ) -> None:
         self.durability.appended(lane, sequence, kind, header, blobs)
+
+    def pruned(self, lane: int, position: int, keep: int) -> None:
+        if self.trace.lines:
+            self._say(f"n{lane} prunes slot {position} to fragment {keep}")
+        self.durability.pruned(lane, position, keep)
 
     def synced(self, lane: int, sequence: int) -> None:
         self.trace.mix(self.events.now, b"s%d" % lane)
@@ -344,7 +351,8 @@ class World:
         self.outcomes.deaths += 1
         self.durability.died(lane)
         self.network.died(lane, power=power)
-        for client in (*self.clients, *self._finals):
+        finals = self._settling.finals if self._settling is not None else ()
+        for client in (*self.clients, *finals):
             client.lost(lane)
         for watcher in self.watchers:
             watcher.lost(lane)
@@ -364,39 +372,3 @@ class World:
     def transmit(self, sender: int, receiver: int, header: bytes, blobs: Sequence[Buffer]) -> bool:
         self.trace.mix(self.events.now, b"%d:%d" % (sender, receiver), header)
         return self.network.send(sender, receiver, header, blobs)
-
-
-class FinalClient(Client):
-    """After the heal: writes through one node until a write is acknowledged, then stops."""
-
-    written: int = 0
-    lane: int = 0
-    last: Call | None = None
-
-    def begin(self, lane: int) -> None:
-        self.lane = lane
-        self.stopped = False
-
-    def step(self) -> None:
-        machine = self._machines[self.lane]
-        if self.written or self.open is not None:
-            return
-        if machine.driver is None:
-            self._events.after(0.01, self.step)
-            return
-        self.write(machine, self.draw_put(len(self._record.calls)))
-
-    def finish(self, call: Call, outcome: Outcome, answer: object) -> None:
-        if call.outcome is Outcome.OPEN:
-            self.last = call
-            self.written += outcome is Outcome.OK and not call.is_read
-        super().finish(call, outcome, answer)  # type: ignore[arg-type]
-
-
-def _shown(what: object) -> str:
-    """Without the bytes of batches."""
-    text = repr(what)
-    at = text.find("<racos.core.messages.Payload")
-    if at >= 0:
-        text = text[:at] + "Payload" + text[text.index(">", at) + 1 :]
-    return text

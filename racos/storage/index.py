@@ -18,10 +18,10 @@ import shutil
 import threading
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from rocksdict import (
     BlockBasedOptions,
@@ -46,7 +46,6 @@ LARGE_VALUE_BYTES = 1024  # from here on a value is written once, beside the sor
 _OWNER = b"\xffowner"  # format, member and cluster; above every key that others can scan
 _DAMAGED = "DAMAGED"
 _first = itemgetter(0)
-T = TypeVar("T")
 
 
 class Index:
@@ -107,12 +106,12 @@ class Index:
         self, start: bytes, end: bytes, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         ahead = self._ahead_between(start, end)
-        stored = self._iterate(self._db.iter(), start, end, reverse, _entry)
+        stored = self._entries(self._db.iter(), start, end, reverse)
         return _merge(stored, ahead, reverse) if ahead else stored
 
     def keys(self, start: bytes, end: bytes) -> Iterator[bytes]:
         ahead = self._ahead_between(start, end)
-        stored = self._iterate(self._db.iter(), start, end, False, _key)
+        stored = self._keys(self._db.iter(), start, end)
         if not ahead:
             return stored
         return (key for key, _ in _merge(((key, b"") for key in stored), ahead, False))
@@ -232,26 +231,21 @@ class Index:
             self._sorted = sorted(self._all_ahead().items())
         return _between(self._sorted, start, end)
 
-    def _iterate(
-        self,
-        entries: RdictIter,
-        start: bytes,
-        end: bytes,
-        reverse: bool,
-        take: Callable[[RdictIter], T],
-    ) -> Iterator[T]:
+    def _entries(
+        self, entries: RdictIter, start: bytes, end: bytes, reverse: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
         try:
             if reverse:
                 entries.seek_for_prev(end)
                 if entries.valid() and entries.key() == end:
                     entries.prev()
-                while entries.valid() and entries.key() >= start:
-                    yield take(entries)
+                while entries.valid() and (key := entries.key()) >= start:
+                    yield key, entries.value()
                     entries.prev()
             else:
                 entries.seek(start)
-                while entries.valid() and entries.key() < end:
-                    yield take(entries)
+                while entries.valid() and (key := entries.key()) < end:
+                    yield key, entries.value()
                     entries.next()
             entries.status()
             return
@@ -259,6 +253,19 @@ class Index:
             text = str(error)
         # Not inside the handler: an error that remembers the iterator would keep the files open.
         del entries
+        self._fail(text)
+
+    def _keys(self, entries: RdictIter, start: bytes, end: bytes) -> Iterator[bytes]:
+        try:
+            entries.seek(start)
+            while entries.valid() and (key := entries.key()) < end:
+                yield key
+                entries.next()
+            entries.status()
+            return
+        except Exception as error:  # as above
+            text = str(error)
+        del entries  # as above
         self._fail(text)
 
     def _fail(self, error: Exception | str) -> NoReturn:
@@ -287,7 +294,7 @@ class IndexSnapshot:
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         ahead = _between(self._sorted, start, end)
-        stored = self._index._iterate(self._frozen.iter(), start, end, False, _entry)
+        stored = self._index._entries(self._frozen.iter(), start, end, False)
         return _merge(stored, ahead, False)
 
     def close(self) -> None:
@@ -338,15 +345,6 @@ def _options() -> Options:
     options.set_keep_log_file_num(2)
     options.set_stats_dump_period_sec(0)
     return options
-
-
-def _entry(entries: RdictIter) -> tuple[bytes, bytes]:
-    return entries.key(), entries.value()
-
-
-def _key(entries: RdictIter) -> bytes:
-    key: bytes = entries.key()
-    return key
 
 
 def _between(

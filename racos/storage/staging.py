@@ -19,7 +19,7 @@ INDEX_FOLDER = "index"
 class IndexPlace:
     """`index` in a data directory. The index in it is opened and closed by others."""
 
-    def __init__(self, data_dir: Path, *, member_id: int, cluster_id: int) -> None:
+    def __init__(self, data_dir: Path, member_id: int, cluster_id: int) -> None:
         self._data_dir = data_dir
         self._member_id = member_id
         self._cluster_id = cluster_id

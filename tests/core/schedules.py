@@ -128,6 +128,40 @@ class Schedule:
             node.start()
 
 
+class AbsenceSchedule(Schedule):
+    """Up to f replicas are cut off for long and come back, again and again, while the others go on:
+    lanes go off and on, and whoever comes back has missed whole epochs.
+    """
+
+    def __init__(self, total: int, faults: int, data: int, seed: int) -> None:
+        super().__init__(total, faults, data, seed, lane_off_after=0.15)
+        self.away: set[int] = set()
+
+    def step(self) -> None:
+        world, choose = self.world, self.choose
+        action = choose.random()
+        if action < 0.02:
+            self.come_and_go(choose.randrange(world.quorum.total))
+        elif action < 0.15:
+            self.propose(choose.randrange(world.quorum.total))
+        elif action < 0.35:
+            world.tick(0.01)
+        else:
+            for node in world.nodes:
+                node.sync()
+            for _ in range(len(world.flight)):
+                world.deliver()
+
+    def come_and_go(self, lane: int) -> None:
+        world = self.world
+        if lane in self.away:
+            self.away.remove(lane)
+        elif len(self.away) < world.quorum.faults:
+            self.away.add(lane)
+        lanes = range(world.quorum.total)
+        world.cut = {(a, b) for a in lanes for b in lanes if {a, b} & self.away}
+
+
 class ReadSchedule(Schedule):
     """Reads whose probes overtake everything else, at replicas that hear little of the rest: they
     meet those that know as little as possible. What a read must see is checked when it ends.
@@ -171,7 +205,11 @@ class ReadSchedule(Schedule):
 def run_and_settle(
     total: int, faults: int, data: int, seed: int, steps: int = 600, lane_off_after: float = 5.0
 ) -> World:
-    schedule = Schedule(total, faults, data, seed, lane_off_after)
+    return settled(Schedule(total, faults, data, seed, lane_off_after), steps)
+
+
+def settled(schedule: Schedule, steps: int) -> World:
+    """Run a schedule, heal, and see that everything comes to rest."""
     world = schedule.world
     schedule.run(steps)
     world.check_coverage()

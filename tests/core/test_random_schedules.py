@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.core.schedules import ReadSchedule, run_and_settle
+from tests.core.schedules import AbsenceSchedule, ReadSchedule, run_and_settle, settled
 
 SEEDS = int(os.environ.get("RACOS_SEEDS", "6"))
 SHAPES = [(1, 0, 1), (2, 0, 2), (3, 1, 2), (4, 1, 3), (5, 2, 3), (5, 1, 3), (7, 3, 4)]
@@ -29,6 +29,17 @@ def test_lanes_go_off_and_on_in_random_schedules(total: int, faults: int, data: 
     epochs = 0
     for seed in range(SEEDS):
         epochs += run_and_settle(total, faults, data, seed, lane_off_after=0.15).lanes.newest.epoch
+    assert epochs
+
+
+@pytest.mark.parametrize(("total", "faults", "data"), [shape for shape in SHAPES if shape[1]])
+def test_replicas_that_miss_whole_epochs_find_the_same_order(
+    total: int, faults: int, data: int
+) -> None:
+    epochs = 0
+    for seed in range(SEEDS):
+        world = settled(AbsenceSchedule(total, faults, data, seed), 400)
+        epochs += world.lanes.newest.epoch
     assert epochs
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,8 +108,6 @@ def test_no_alarms(cluster: LocalCluster) -> None:
         ("member add x --peer-urls=http://127.0.0.1:1", 1, "Cluster.MemberAdd"),
         ("member remove 1234", 1, "Cluster.MemberRemove"),
         ("move-leader 1234", 1, "Maintenance.MoveLeader"),
-        ("defrag", 1, "Maintenance.Defragment"),
-        ("endpoint hashkv", 1, "Maintenance.HashKV"),
     ],
 )
 def test_what_is_not_built_says_so(cluster: LocalCluster, line: str, code: int, what: str) -> None:
@@ -119,8 +116,14 @@ def test_what_is_not_built_says_so(cluster: LocalCluster, line: str, code: int, 
     assert "Unimplemented" in told
 
 
-def test_a_snapshot_is_refused_and_leaves_no_file(cluster: LocalCluster, tmp_path: Path) -> None:
-    one = f"--endpoints={cluster.endpoints()[0]}"
-    told = etcdctl(cluster, one, "snapshot", "save", str(tmp_path / "saved.db"), code=5)
-    assert "Maintenance.Snapshot is not supported yet" in told.splitlines()[-1]
-    assert not (tmp_path / "saved.db").exists()
+def test_hashes_are_equal_on_all_members(cluster: LocalCluster) -> None:
+    etcdctl(cluster, "put", "hashed", "x")
+    answers = json.loads(etcdctl(cluster, "endpoint", "hashkv", "-w", "json"))
+    assert [answer["Endpoint"] for answer in answers] == cluster.endpoints()
+    assert len({answer["HashKV"]["hash"] for answer in answers}) == 1
+
+
+def test_defragmentation_answers_at_once(cluster: LocalCluster) -> None:
+    told = etcdctl(cluster, "defrag")
+    expected = [f"Finished defragmenting etcd member[{each}]" for each in cluster.endpoints()]
+    assert told.splitlines() == expected

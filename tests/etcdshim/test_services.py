@@ -55,6 +55,10 @@ BUILT = {
     "/etcdserverpb.Lease/LeaseKeepAlive",
     "/etcdserverpb.Maintenance/Status",
     "/etcdserverpb.Maintenance/Alarm",
+    "/etcdserverpb.Maintenance/Defragment",
+    "/etcdserverpb.Maintenance/Hash",
+    "/etcdserverpb.Maintenance/HashKV",
+    "/etcdserverpb.Maintenance/Snapshot",
     "/etcdserverpb.Cluster/MemberList",
     "/etcdserverpb.Auth/AuthStatus",
     "/grpc.health.v1.Health/Check",
@@ -172,17 +176,6 @@ async def test_member_list_has_ids_but_no_revision() -> None:
             ),
             pb.Member(ID=2, name="n2", peerURLs=["http://p2"]),
         ]
-
-
-async def test_alarms_are_empty_and_cannot_be_raised_yet() -> None:
-    server = make_server()
-    path = "/etcdserverpb.Maintenance/Alarm"
-    response = await server.call(path, pb.AlarmRequest())
-    assert isinstance(response, pb.AlarmResponse)
-    assert (list(response.alarms), response.header.revision) == ([], 1)
-    with pytest.raises(GrpcError, match="alarms") as caught:
-        await server.call(path, pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE))
-    assert caught.value.code == UNIMPLEMENTED
 
 
 async def test_auth_is_disabled() -> None:

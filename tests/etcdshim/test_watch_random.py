@@ -41,10 +41,10 @@ class LateBackend(MemoryBackend):
     def cached(self, value: CodedValue) -> bytes | None:
         return self._values[value.digest] if value.round % 2 else None
 
-    async def load(self, values: Sequence[CodedValue]) -> list[bytes]:
+    async def load(self, values: Sequence[CodedValue], *, background: bool = False) -> list[bytes]:
         for _ in range(self._rng.randrange(5)):
             await asyncio.sleep(0)
-        return await super().load(values)
+        return await super().load(values, background=background)
 
 
 @dataclass

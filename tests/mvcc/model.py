@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from racos.mvcc.command import (
+    AlarmSwitch,
     Command,
     Compact,
     CompactResult,
@@ -25,6 +26,7 @@ from racos.mvcc.command import (
     LeaseRenew,
     LeaseRenewResult,
     LeaseRevoke,
+    Load,
     Put,
     PutResult,
     Range,
@@ -72,6 +74,7 @@ class Model:
         # A single put looks at its lease first; a transaction looks for the key first.
         if isinstance(command, Put) and command.lease and command.lease not in self.leases:
             raise LeaseNotFound
+        assert not isinstance(command, AlarmSwitch | Load), "the model has neither"
         txn = command if isinstance(command, Txn) else Txn((), (command,), ())
         verdicts = self.decide(txn)
         self.check(txn, list(verdicts))

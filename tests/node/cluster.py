@@ -18,7 +18,8 @@ from racos.mvcc.command import Command, Result
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
 from racos.node.cleaner import Space
-from racos.node.driver import Driver, Options
+from racos.node.driver import Driver
+from racos.node.ports import Options
 from racos.node.wire import Hello
 from racos.storage.log import SEGMENT_BYTES, Batch, Log
 from racos.storage.memdisk import MemDisk

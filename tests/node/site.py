@@ -142,7 +142,7 @@ class Site:
         for _ in range(max(1, round(seconds / STEP))):
             self.now += STEP
             self.keeper.forget(passed)
-            self.keeper.tick(self.now, self.frontier)
+            self.keeper.tick(self.now, self.frontier, between_batches=True)
             self.sync()
             if self.shelf.unflushed_bytes:
                 self.shelf.flush()

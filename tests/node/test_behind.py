@@ -7,11 +7,27 @@ import random
 import pytest
 
 from racos.errors import RequestTimedOut
-from racos.mvcc.command import Compact, LeaseGrant, LeaseRenew, Put, Range
+from racos.mvcc.command import (
+    Compact,
+    Compare,
+    CompareResult,
+    CompareTarget,
+    LeaseGrant,
+    LeaseRenew,
+    Put,
+    Range,
+    Txn,
+)
 from racos.mvcc.errors import Compacted
 from racos.node.cleaner import Space
 from tests.node.cluster import Cluster
-from tests.node.test_healing import assert_readable, caught_up, is_clean, large
+from tests.node.test_healing import (
+    assert_readable,
+    caught_up,
+    forget_cached,
+    is_clean,
+    large,
+)
 
 SEGMENT = 20_000
 SPACE = Space(history_bytes=3 * SEGMENT, grace_seconds=1.0)
@@ -266,3 +282,27 @@ def test_a_crash_while_the_log_is_replayed_loses_nothing(seed: int) -> None:
     cluster.run(3.0, lambda: settled(cluster))
     assert cluster.installed == []
     assert len(digests(cluster)) == 1
+
+
+def test_a_node_that_needs_a_value_which_is_gone_takes_the_state() -> None:
+    # History is there, but a guard in it orders a value that has been overwritten and compacted.
+    cluster = Cluster(3, 1, 2, space=Space(grace_seconds=0.5), segment_bytes=SEGMENT)
+    overwrite(cluster, 1)
+    cluster.run(0.5)
+    cluster.crash(1)
+    cluster.do(0, Put(b"k0", large(50)))
+    guard = Compare(CompareResult.LESS, CompareTarget.VALUE, b"k0", b"zzz")
+    cluster.do(0, Txn((guard,), (Put(b"guarded", b"yes"),), ()))
+    overwrite(cluster, 1)
+    compact(cluster)
+    cluster.run(2.0)
+    for lane in (0, 2):
+        cluster.driver(lane).keeper.library.free(1 << 62)  # as after more log than is kept
+    forget_cached(cluster)
+    cluster.start(1)
+    cluster.run(1.0)
+    assert cluster.driver(1).applier.waiting > 0
+    cluster.run(12.0, lambda: bool(cluster.installed) and settled(cluster))
+    assert cluster.installed == [1]
+    assert len(digests(cluster)) == 1
+    assert_readable(cluster, range(5))

@@ -18,7 +18,7 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.encoding import PAST, after
 from racos.mvcc.shelf import MemoryShelf
-from racos.node.checkpoint import FLUSH_SECONDS, read_applied
+from racos.node.checkpoint import Flushes, read_applied
 from racos.storage.log import LogError
 from racos.storage.memdisk import MemDisk
 from tests.node.cluster import Cluster
@@ -156,7 +156,7 @@ def test_the_index_is_flushed_after_a_while_without_much_traffic() -> None:
     put_many(cluster, 3)
     cluster.run(0.2)
     assert cluster.shelves[0].flushed_sequence == 0
-    cluster.now += FLUSH_SECONDS
+    cluster.now += Flushes().seconds
     cluster.run(0.2)
     assert cluster.shelves[0].flushed_sequence > 0
     assert cluster.shelves[0].unflushed_bytes == 0
@@ -206,3 +206,20 @@ def test_power_cuts_at_any_moment_leave_equal_states_and_lose_nothing(seed: int)
         cluster.run(3.0, lambda: len(digests(cluster)) == 1)
         assert len(digests(cluster)) == 1
         assert all(cluster.driver(lane).store.revision >= reached for lane in range(3))
+
+
+def test_a_lane_that_is_off_stays_off_after_a_start_from_the_index() -> None:
+    cluster = Cluster(3, 1, 2, lane_off_after=0.5)
+    put_many(cluster, 6)
+    cluster.crash(2)
+    cluster.run(3.0, lambda: cluster.driver(0).replica.configs.newest.off == 0b100)
+    for number in range(300):
+        cluster.do(number % 2, Put(b"more%d" % number))
+    flush(cluster)
+    for lane in range(2):
+        before = cluster.driver(lane).replica.configs.newest
+        assert before.off == 0b100
+        cluster.crash(lane)
+        driver = cluster.start(lane)
+        assert driver.applier.commands == 0
+        assert driver.replica.configs.newest == before

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cluster.commands import run
 from cluster.supervisor import LocalCluster
 from tests.robustness.conftest import assert_healthy
 from tests.robustness.faults import kill, restart
@@ -60,8 +61,16 @@ async def wait_until(holds: Callable[[], bool]) -> None:
     await asyncio.to_thread(poll)
 
 
+def lane_column(cluster: LocalCluster, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What `racos cluster status` shows of each node's lane."""
+    capsys.readouterr()
+    assert run(["cluster", "status", "--data-dir", str(cluster.directory)]) == 0
+    head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    return {row[0]: row[head.index("lane")] for row in rows if row[0] in cluster.names}
+
+
 async def test_a_dead_lane_goes_off_and_costs_nothing_and_comes_back(
-    impatient: LocalCluster,
+    impatient: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster, victim, others = impatient, "n2", ["n1", "n3"]
     async with Load(endpoints(cluster), mix=SMALL_PUTS) as load:
@@ -71,11 +80,17 @@ async def test_a_dead_lane_goes_off_and_costs_nothing_and_comes_back(
         meter = Meter(cluster, "n1")
         await load.more_puts(5, others, PATIENCE)
         rounds, nulls = await meter.pass_rounds(20)
-        print(f"dead, its lane on: {nulls:.0f} slots voted null in {rounds:.0f} rounds")
+        told = f"dead, its lane on: {nulls:.0f} slots voted null in {rounds:.0f} rounds"
         assert nulls > 0
         await wait_until(lambda: cluster.lanes_off() == {victim})
+        assert await asyncio.to_thread(lane_column, cluster, capsys) == {
+            "n1": "on",
+            victim: "off",
+            "n3": "on",
+        }
         await meter.pass_rounds(2 * W)
         rounds, nulls = await meter.pass_rounds(100)
+        print(told)
         print(f"dead, its lane off: {nulls:.0f} slots voted null in {rounds:.0f} rounds")
         assert nulls <= rounds / 4, "a busy machine may make a live member suspect for a moment"
         await restart(cluster, [victim])

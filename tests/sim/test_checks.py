@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from racos.core.coin import coin
 from racos.core.config import Change, Config
 from racos.core.messages import (
     UNSURE,
@@ -32,7 +33,7 @@ from racos.mvcc.command import (
     Range,
     RangeResult,
 )
-from racos.node import changes
+from racos.node import changes, records
 from racos.sim.checks.agreement import Agreement
 from racos.sim.checks.durability import Durability
 from racos.sim.checks.lanes import Lanes
@@ -117,6 +118,19 @@ def test_an_owner_that_fills_a_slot_twice_is_told() -> None:
         check.wrote(0, [PayRecord(0, 4, Payload(b"other"), 0, True)], [])
 
 
+def test_a_phase_entered_with_one_without_vote_or_coin_is_told() -> None:
+    secret = b"secret"
+    heads = {position: coin(secret, position, 0) for position in range(40)}
+    one, zero = (next(p for p, bit in heads.items() if bit == wanted) for wanted in (1, 0))
+    check = Agreement(1, secret)
+    check.received(0, State(0, one, one, 1, 1, 0))
+    check.received(0, State(0, zero, zero, 1, 0, 0))
+    check.wrote(0, [VoteRecord(0, zero, zero, 1, 1)], [])
+    check.received(0, State(0, zero, zero, 2, 1, 0))  # there was a vote for 1
+    with pytest.raises(Violation, match="P-4"):
+        Agreement(1, secret).received(0, State(0, zero, zero, 1, 1, 0))
+
+
 def test_opposite_votes_in_one_phase_are_told() -> None:
     check = Agreement(3)
     check.received(0, Vote(1, 5, 5, 2, UNSURE))
@@ -167,6 +181,40 @@ def test_a_batch_applied_without_cover_is_told() -> None:
         check.synced(lane, 1)
     with pytest.raises(Violation, match="P-7"):
         check.applied(0, 0, coded)
+
+
+def _written(*held: int) -> Durability:
+    """A coded batch of three replicas, k=2, f=1, with these durable fragments on each."""
+    check = Durability(Quorum(3, 1, 2))
+    for lane, mask in enumerate(held):
+        check.wrote(lane, 1, [PayRecord(0, 0, Payload(b"batch", True), mask, True)])
+        check.synced(lane, 1)
+    return check
+
+
+def test_fragments_are_pruned_only_once_the_others_have_theirs() -> None:
+    check = _written(0b011, 0b110, 0b100)
+    check.pruned(0, 0, 0)
+    check.pruned(1, 0, 1)
+    early = _written(0b011, 0b011)
+    with pytest.raises(Violation, match="P-7: n0 prunes slot 0"):
+        early.pruned(0, 0, 0)
+
+
+def test_a_healed_fragment_counts_when_it_is_durable_and_not_before() -> None:
+    for synced in (True, False):
+        check = _written(0b011, 0b110)
+        kind, header, blobs = records.encode(
+            PayRecord(0, 0, Payload(b"batch", True, {2: [b"fragment"]}), 0b100, False)
+        )
+        check.appended(2, 1, kind, header, blobs)
+        if synced:
+            check.synced(2, 1)
+            check.pruned(1, 0, 1)
+            check.pruned(0, 0, 0)
+        else:
+            with pytest.raises(Violation, match="P-7: n1 prunes slot 0"):
+                check.pruned(1, 0, 1)
 
 
 def test_a_synced_record_that_is_gone_or_changed_is_told() -> None:

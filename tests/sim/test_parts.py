@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,17 @@ from racos.mvcc.command import Put
 from racos.mvcc.store import Store
 from racos.node import wire
 from racos.sim.adversary import Adversary
-from racos.sim.campaign import Failure, Totals, append_ledger, current_commit, percentile, run_many
-from racos.sim.checks.state import Bounds, Digests
+from racos.sim.campaign import (
+    Failure,
+    Totals,
+    append_ledger,
+    current_commit,
+    percentile,
+    ranges,
+    run_many,
+)
+from racos.sim.checks.bounds import Bounds
+from racos.sim.checks.state import Digests
 from racos.sim.cli import run
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
@@ -22,7 +32,7 @@ from racos.sim.events import Events
 from racos.sim.network import Frame, Network
 from racos.sim.options import FAULTS, Options, changed, draw
 from racos.sim.violation import Violation
-from racos.sim.world import World
+from racos.sim.world import Outcomes, World
 from racos.storage.log import Log
 
 FRAME, _ = wire.encode([State(0, 1, 1, 0, 1, 0)])
@@ -207,14 +217,43 @@ def test_a_campaign_adds_up_and_keeps_a_ledger(tmp_path: Path) -> None:
     assert not totals.failures
     totals.failures.append(Failure(draw(9), "P-1", "P-1: something", 1.0))
     ledger = tmp_path / "ledger.tsv"
-    append_ledger(ledger, current_commit(), "0..2", settings, Totals())
-    append_ledger(ledger, "abc", "0..2", settings, totals)
+    append_ledger(ledger, current_commit(), settings, Totals(stopped=True))
+    append_ledger(ledger, "abc", settings, totals)
     head, good, bad = ledger.read_text().splitlines()
-    assert head.split("\t") == ["commit", "seeds", "minutes", "faults", "result"]
-    assert good.endswith("\tok")
-    assert bad.endswith("\tFAILED 9 (P-1)")
+    columns = ["commit", "seeds", "minutes", "faults", "messages", "nodes", "result"]
+    assert head.split("\t") == columns
+    assert good.endswith("\tok (stopped)")
+    assert bad.split("\t")[:2] == ["abc", "0..2"]
+    assert bad.endswith(f"\t{totals.messages}\t3:3\tFAILED 9 (P-1)")
     assert any("delivered messages/s per core" in line for line in totals.lines())
     assert "seeds by number of nodes: 3:3" in totals.lines()
+
+
+def test_a_campaign_that_is_stopped_tells_what_ran(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, ran = tmp_path / "ledger.tsv", list[int]()
+
+    def run_two(seed: int, settings: str) -> Outcomes:
+        if len(ran) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        ran.append(seed)
+        return Outcomes(changed(draw(seed), settings), messages=5)
+
+    monkeypatch.setattr("racos.sim.campaign.run_seed", run_two)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
+    assert run(["--seeds", "9", "--start", "3", "--ledger", str(ledger)]) == 0
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+    assert "2 seeds in" in capsys.readouterr().out
+    (line,) = ledger.read_text().splitlines()[1:]
+    assert line.split("\t")[1] == "3..4"
+    assert line.split("\t")[4] == "10"
+    assert line.endswith("ok (stopped)")
+
+
+def test_seeds_that_ran_are_listed_in_few_words() -> None:
+    assert ranges([4, 1, 2, 3, 9, 11, 12]) == "1..4,9,11..12"
+    assert ranges([]) == ""
 
 
 def test_percentiles() -> None:
@@ -227,7 +266,8 @@ def test_percentiles() -> None:
 def test_the_command_replays_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--seed", "7", "--set", "calls=10", "--trace"]) == 0
     out = capsys.readouterr().out
-    assert "n0 applied (0, Payload)" in out
+    assert "n0 applies r0.l0 (slot 0)" in out
+    assert " STATE r0.l0 phase 0: 1" in out
     assert "seed 7 held" in out
 
 

@@ -11,9 +11,11 @@ import pytest
 
 from racos.core.quorum import Quorum
 from racos.core.replica import Replica
-from racos.sim.campaign import Failure, run_one, run_seed
-from racos.sim.options import Options, changed, draw
+from racos.sim.campaign import Failure, Totals, run_one, run_seed
+from racos.sim.checks.bounds import QUEUES
+from racos.sim.options import FAULTS, Options, changed, draw
 from racos.sim.shrink import shrink
+from racos.sim.transitions import EXPECTED
 from racos.sim.world import Outcomes, World
 
 SEEDS = 60
@@ -25,10 +27,26 @@ def held(result: Outcomes | Failure) -> Outcomes:
     return result
 
 
+@pytest.fixture(scope="module")
+def totals() -> Totals:
+    """What the seeds of this module did, all together."""
+    return Totals()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_seed(seed: int) -> None:
-    held(run_seed(seed))
+def test_seed(seed: int, totals: Totals) -> None:
+    outcomes = held(run_seed(seed))
+    totals.add(outcomes)
+
+
+@pytest.mark.slow
+def test_the_seeds_take_every_transition(totals: Totals) -> None:
+    if totals.runs < SEEDS:
+        pytest.skip("only some of the seeds ran")
+    assert [name for name in EXPECTED if not totals.counts[name]] == []
+    assert set(FAULTS) <= set(totals.faults)
+    assert {queue.name for queue in QUEUES} == set(totals.highest)
 
 
 @pytest.mark.slow
@@ -63,8 +81,8 @@ def test_the_trace_can_be_read_and_changes_nothing() -> None:
     lines: list[str] = []
     options = replace(SMALL, calls=20)
     spoken = World(options, lines.append).run()
-    assert any(" State(lane=" in line for line in lines)
-    assert any(" applied (" in line for line in lines)
+    assert any(" STATE r0." in line for line in lines)
+    assert any(" applies r" in line for line in lines)
     assert spoken.batches == held(run_one(options)).batches
 
 

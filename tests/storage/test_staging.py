@@ -11,7 +11,7 @@ from racos.storage.staging import IndexPlace
 
 
 def place(path: Path) -> IndexPlace:
-    return IndexPlace(path, member_id=1, cluster_id=2)
+    return IndexPlace(path, 1, 2)
 
 
 def filled(path: Path) -> IndexPlace:

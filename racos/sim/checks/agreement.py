@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 from racos.core.messages import (
     UNSURE,
@@ -15,6 +16,7 @@ from racos.core.messages import (
     Record,
     State,
     Vote,
+    VoteRecord,
 )
 from racos.sim.violation import Violation
 
@@ -27,14 +29,18 @@ class Agreement:
     - P-2: an applied batch is, byte for byte, the descriptor its lane's owner wrote down; an owner
       never writes two batches for one slot;
     - P-3: no two votes for 0 and 1 in one phase of one slot;
+    - P-4: the coin. If somebody enters a phase with 1, somebody wrote a vote for 1 in the phase
+      before down (it need not have been said: a replica that restarts counts its own from the log),
+      or the coin of that phase is 1: computed here anew from the secret, position and phase alone;
     - no replica ever says two different things in one phase, whatever it forgot.
 
-    Not verified: the coin (P-4; it is a function, tested by itself), decisions that no replica
-    applied or told, and anything about times.
+    Not verified: who enters a phase with 0 (a coin of 1 without cover allows it), decisions that no
+    replica applied or told, and anything about times.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, secret: bytes = b"") -> None:
         self.total = total
+        self.secret = secret
         self.applied: dict[int, bytes] = {}  # position -> descriptor
         self.decided_upto = 0  # everything below was applied by some replica
         self.phases: dict[int, int] = {}  # position -> highest phase someone spoke in, plus one
@@ -44,6 +50,7 @@ class Agreement:
         self._states: dict[tuple[int, int, int], int] = {}
         self._votes: dict[tuple[int, int, int], int] = {}
         self._cast: dict[tuple[int, int], int] = {}
+        self._ones_written: set[tuple[int, int]] = set()  # (position, phase) of votes for 1
 
     def received(self, sender: int, message: Message) -> None:
         """A message reached a replica (from itself, too: its own promises count when durable)."""
@@ -65,10 +72,16 @@ class Agreement:
             said = self._states.setdefault((sender, position, phase), value)
             if said != value:
                 raise Violation("said-once", f"n{sender} said STATE {said} and {value} {state}")
+            if phase and value and not self._may_enter_with_one(position, phase):
+                raise Violation("P-4", f"n{sender} says {state}: no vote for 1, and the coin is 0")
             if phase == 0:
                 self.inputs[position] = self.inputs.get(position, 0) | 1 << value
             if phase >= self.phases.get(position, 0):
                 self.phases[position] = phase + 1
+
+    def _may_enter_with_one(self, position: int, phase: int) -> bool:
+        before = position, phase - 1
+        return before in self._ones_written or _coin(self.secret, *before)
 
     def _received_vote(self, sender: int, vote: Vote) -> None:
         lane, first, last, phase, value = vote
@@ -90,6 +103,9 @@ class Agreement:
                 self._propose(position, record.payload.descriptor, f"n{lane} wrote")
             elif isinstance(record, AppliedRecord):
                 self._note_applied(lane, record)
+            elif isinstance(record, VoteRecord) and record.value == 1:
+                for round_ in range(record.first, record.last + 1):
+                    self._ones_written.add((round_ * self.total + record.lane, record.phase))
         for position, payload in applied:
             descriptor = bytes(payload.descriptor)
             known = self.applied.setdefault(position, descriptor)
@@ -119,3 +135,9 @@ class Agreement:
     def truth(self) -> list[tuple[int, bytes]]:
         """All applied batches in order: (position, descriptor)."""
         return sorted(self.applied.items())
+
+
+def _coin(secret: bytes, position: int, phase: int) -> bool:
+    """As docs/protocol.md defines it; not the production code's function, which is on trial."""
+    message = position.to_bytes(16, "big") + phase.to_bytes(8, "big")
+    return blake2b(message, key=secret, digest_size=1).digest()[0] % 2 == 1

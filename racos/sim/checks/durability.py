@@ -22,6 +22,7 @@ from racos.core.messages import (
 )
 from racos.core.quorum import Quorum
 from racos.node import records
+from racos.node.records import Kind
 from racos.sim.violation import Violation
 from racos.storage.log import Replayed
 
@@ -41,6 +42,7 @@ class Shelf:
         self.said: dict[tuple[int, int], int] = {}  # (position, phase) -> state
         self.voted: dict[tuple[int, int], int] = {}
         self.held: dict[int, int] = {}  # position -> fragments; the descriptor if it is there
+        self.dropped: dict[int, int] = {}  # position -> fragments pruned since
         self.prints: dict[int, Print] = {}  # by log sequence; not all are durable
         self.durable = 0  # log sequence
         self.waiting: deque[tuple[int, Record]] = deque()  # handed to the log, not durable yet
@@ -52,8 +54,11 @@ class Durability:
     - P-5: when a STATE, VOTE or HOLD reaches anyone, its record is durable at whoever made the
       promise; after each death every record that was synced is read back, by sequence, with the
       same kind, header and blob sizes (whose CRC the log checks);
-    - P-7: whenever a batch is applied anywhere for the first time, the durable fragments (the
-      durable descriptors, for a batch without coded values) survive the loss of any f disks.
+    - P-7: whenever a batch is applied anywhere for the first time, and whenever a replica prunes
+      fragments of it, the durable fragments that are not pruned (the durable descriptors, for a
+      batch without coded values) survive the loss of any f disks. Between these moments what is
+      durable only grows, so this holds at every moment. A pruned fragment counts as gone, though
+      the log still has it, even after a restart.
 
     Not verified: the bytes of fragments (the end of the run decodes every live value from the
     replicas' answers), rot, and logs shortened on purpose by garbage collection.
@@ -73,6 +78,9 @@ class Durability:
         """The log took a record."""
         shelf = self.shelves[lane]
         shelf.prints[sequence] = Print(kind, crc32(header), tuple(map(len, blobs)))
+        if kind == Kind.PAY and not (shelf.waiting and shelf.waiting[-1][0] >= sequence):
+            # Not one of the core's, of which `wrote` told before: a healed fragment.
+            shelf.waiting.append((sequence, records.decode(kind, header)[0]))
 
     def wrote(self, lane: int, next_sequence: int, wrote: Sequence[Record]) -> None:
         """Records that will be appended from this sequence on."""
@@ -115,6 +123,8 @@ class Durability:
         if isinstance(record, PayRecord):
             position = record.round * total + record.lane
             shelf.held[position] = shelf.held.get(position, 0) | record.held
+            if position in shelf.dropped:
+                shelf.dropped[position] &= ~record.held
             if record.says_one:
                 shelf.said[position, 0] = 1
         elif isinstance(record, StateRecord | VoteRecord):
@@ -156,12 +166,23 @@ class Durability:
         if position in self._covered:
             return
         self._covered.add(position)
-        held = [shelf.held[position] for shelf in self.shelves if position in shelf.held]
-        if not self._survives(held, payload.coded):
+        self._check_survives(position, payload.coded, f"n{lane} applies slot {position}")
+
+    def pruned(self, lane: int, position: int, keep: int) -> None:
+        """A replica drops all fragments of a coded batch but one."""
+        shelf = self.shelves[lane]
+        shelf.dropped[position] = shelf.held.get(position, 0) & ~(1 << keep)
+        self._check_survives(position, True, f"n{lane} prunes slot {position}")
+
+    def _check_survives(self, position: int, coded: bool, what: str) -> None:
+        held = [
+            shelf.held[position] & ~shelf.dropped.get(position, 0)
+            for shelf in self.shelves
+            if position in shelf.held
+        ]
+        if not self._survives(held, coded):
             shown = [bin(mask) for mask in held]
-            raise Violation(
-                "P-7", f"n{lane} applies slot {position}, but f losses destroy it: holders {shown}"
-            )
+            raise Violation("P-7", f"{what}, but f losses destroy it: holders {shown}")
 
     def _survives(self, held: Sequence[int], coded: bool) -> bool:
         """By counting, not by the production code's cover()."""

@@ -1,0 +1,1 @@
+"""Backup files in etcd's format: written from a running store, read into a new cluster."""
