@@ -161,6 +161,8 @@ class Driver:
             keeper.replayed(record, entry, values, known)
             if isinstance(record, PayRecord) and self.library.knows(self.library.position(record)):
                 holdings.found_durable(self.library.position(record))
+            if isinstance(record, AppliedRecord):
+                self.checkpoint.continues(record.start, recovered.frontier)
             if entry.kind != records.Kind.KEPT:
                 for position in recovered.add(record):
                     self._replay_batch(position, recovered)
