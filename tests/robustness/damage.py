@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from racos.storage.disk import OsDisk
+from racos.storage.mark import read_mark
 from racos.storage.record import (
     HEAD_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -39,6 +41,7 @@ class Log:
         self.content = bytearray(self.path.read_bytes())
         self.draw = draw
         self.records = list(self._walk())
+        self._mark = read_mark(OsDisk(data_dir / LOG))
 
     def _walk(self) -> Iterator[Record]:
         salt = parse_segment_header(bytes(self.content[:SEGMENT_HEADER_BYTES])).salt
@@ -53,6 +56,11 @@ class Log:
 
     def flip(self, offset: int) -> None:
         self.content[offset] ^= 1 << self.draw.randrange(8)
+
+    def last(self) -> Record:
+        """The last record that was promised: a killed node may leave one more, written and synced,
+        that it said nothing about, and which may go like any torn tail."""
+        return [each for each in self.records if each.head.sequence <= self._mark][-1]
 
     def middle(self) -> Record:
         """A record with a large body, not among the last."""
@@ -76,8 +84,8 @@ def _body(log: Log) -> None:
 
 
 def _tail(log: Log) -> None:
-    """In the very last record, which only the mark proves."""
-    record = log.records[-1]
+    """In the last promised record, which only the mark proves."""
+    record = log.last()
     log.flip(log.draw.randrange(record.start, record.start + HEAD_BYTES + 1))
 
 
@@ -87,7 +95,7 @@ def _cut_middle(log: Log) -> None:
 
 
 def _cut_tail(log: Log) -> None:
-    del log.content[log.records[-1].start :]
+    del log.content[log.last().start :]
 
 
 def _delete_record(log: Log) -> None:
