@@ -98,14 +98,9 @@ class Driver:
         self.values = Values(
             self.me, self.quorum, codec, self.library, self._send_now, report, options.cache_bytes
         )
+        append = self.keeper.append
         self.healer = Healer(
-            self.me,
-            codec,
-            self.library,
-            self.values,
-            self.keeper.append,
-            report,
-            options.healing,
+            self.me, codec, self.library, self.values, append, report, options.healing
         )
         self.applier = Applier(Store(shelf, self.keeper.referred), self.load, applied, known)
         self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, options.flushes, clock())
