@@ -95,13 +95,11 @@ class Driver:
         )
         self.keeper.on_logged = self._hurry_not
         self.library = self.keeper.library
+        library, send, put = self.library, self._send_now, self.keeper.append
         self.values = Values(
-            self.me, self.quorum, codec, self.library, self._send_now, report, options.cache_bytes
+            self.me, self.quorum, codec, library, send, report, options.cache_bytes
         )
-        append = self.keeper.append
-        self.healer = Healer(
-            self.me, codec, self.library, self.values, append, report, options.healing
-        )
+        self.healer = Healer(self.me, codec, library, self.values, put, report, options.healing)
         self.applier = Applier(Store(shelf, self.keeper.referred), self.load, applied, known)
         self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, options.flushes, clock())
         self.leases = Leases(
