@@ -338,9 +338,8 @@ class World:
         if self.trace.lines:
             self._say(f"n{lane} prunes slot {position} to fragment {keep}")
         drivers = [machine.driver for machine in self.machines if machine.driver is not None]
-        libraries = [driver.library for driver in drivers]
         # Who is ahead may know that nothing refers to it any more: then nobody heals it.
-        if all(each.known(position) or not each.knows(position) for each in libraries):
+        if not any(driver.library.is_dead(position) for driver in drivers):
             self.durability.pruned(lane, position, keep)
 
     def synced(self, lane: int, sequence: int) -> None:
