@@ -246,6 +246,11 @@ class Library:
         """Whether the batch is decided: until then the agreement looks after its fragments."""
         return position < self.past.end
 
+    def is_dead(self, position: int) -> bool:
+        """Whether a batch was applied here and nothing refers to it any more."""
+        is_open = position in self._open
+        return self.knows(position) and not is_open and self._settled(position) is None
+
     def known(self, position: int) -> Entry | None:
         """What is known of a batch, applied or not."""
         return self._entry(position)

@@ -337,7 +337,10 @@ class World:
     def pruned(self, lane: int, position: int, keep: int) -> None:
         if self.trace.lines:
             self._say(f"n{lane} prunes slot {position} to fragment {keep}")
-        self.durability.pruned(lane, position, keep)
+        drivers = [machine.driver for machine in self.machines if machine.driver is not None]
+        # Who is ahead may know that nothing refers to it any more: then nobody heals it.
+        if not any(driver.library.is_dead(position) for driver in drivers):
+            self.durability.pruned(lane, position, keep)
 
     def synced(self, lane: int, sequence: int) -> None:
         self.trace.mix(self.events.now, b"s%d" % lane)
