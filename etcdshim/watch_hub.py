@@ -27,6 +27,7 @@ from racos.mvcc.command import Event
 from racos.mvcc.errors import Compacted
 
 _LEADER_CHECK_S = 1.0
+_JUMP_REVISIONS_MAX = 10_000
 
 
 class Session(Protocol):
@@ -166,7 +167,11 @@ class Hub:
     def _handle_applied(self, first: int, last: int) -> None:
         # Counted from `dispatched`, not from what the notice says: no revision can be skipped.
         del first
-        if self._sessions and last > self.dispatched:
+        if last > self.dispatched + _JUMP_REVISIONS_MAX:
+            # The member took the state of another: each stream reads on at its own pace.
+            for session in tuple(self._sessions):
+                session.lose_synced(self.dispatched + 1)
+        elif self._sessions and last > self.dispatched:
             try:
                 for revision, events in self._backend.history(self.dispatched + 1, last):
                     self._dispatch(revision, events)

@@ -57,6 +57,9 @@ class Progress(Protocol):
     @property
     def slots(self) -> Mapping[int, OpenBatch]: ...
 
+    def forget_below(self, position: int) -> None:
+        """Give up what was decided below; who asks for it takes the state of this replica."""
+
 
 class Counting(Protocol):
     @property

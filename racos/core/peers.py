@@ -133,6 +133,12 @@ class Peers:
         """Below it all replicas say that they hold their own fragments (Beat.whole)."""
         return min(self.wholes)
 
+    @property
+    def passed_everywhere(self) -> int:
+        """Below it all others say that they have applied everything; high if there is nobody."""
+        others = [told for peer, told in enumerate(self.frontiers) if peer != self.me]
+        return min(others, default=1 << 62)
+
     def most_advanced(self) -> int | None:
         """The connected peer that has applied most, None if none is ahead of nothing."""
         best = None

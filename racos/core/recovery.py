@@ -33,13 +33,16 @@ class SaidInSlot:
 class Recovered:
     """The outcome of a replay. `frontier`: everything below is decided, batches at `ones`.
 
-    `changes` are those of the configuration among these batches, in order, upon `configs`, which is
-    what was known before the log's first record. Whoever replays looks into batches, and adds them.
+    A replay may begin behind an index that has applied everything below some frontier; what it has
+    forgotten lies below the floor. `changes` are those of the configuration among the batches that
+    were replayed, in order, upon `configs`, which is what was known before. Whoever replays looks
+    into batches, and adds them.
     """
 
     __slots__ = (
         "changes",
         "configs",
+        "floor",
         "frontier",
         "highest_one",
         "ones",
@@ -48,12 +51,14 @@ class Recovered:
         "total",
     )
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, frontier: int = 0) -> None:
         self.total = total
-        self.frontier = 0
+        self.floor = frontier
+        self.frontier = frontier
         self.ones: set[int] = set()
         self.reserved = -1
-        self.highest_one = -1
+        # Of what the index has applied: at least as high as any one there.
+        self.highest_one = frontier - 1
         self.slots: dict[int, SaidInSlot] = {}
         self.configs: tuple[Config, ...] = (Config(),)
         self.changes: list[tuple[int, Change]] = []  # (position, change)
@@ -70,14 +75,19 @@ class Recovered:
             raise ValueError(f"{type(record).__name__} is not a record of this engine")
         else:
             for round_ in range(record.first, record.last + 1):
-                said = self._slot(round_ * self.total + record.lane)
-                if isinstance(record, StateRecord):
-                    said.states[record.phase] = record.value
-                    if record.value:
-                        self._note_one(round_ * self.total + record.lane)
-                else:
-                    said.votes[record.phase] = record.value
+                self._add_promise(record, round_ * self.total + record.lane)
         return []
+
+    def _add_promise(self, record: StateRecord | VoteRecord, position: int) -> None:
+        if position < self.frontier:
+            return  # decided: this replica says nothing about it any more
+        said = self._slot(position)
+        if isinstance(record, VoteRecord):
+            said.votes[record.phase] = record.value
+            return
+        said.states[record.phase] = record.value
+        if record.value:
+            self._note_one(position)
 
     def _slot(self, position: int) -> SaidInSlot:
         return self.slots.setdefault(position, SaidInSlot())
@@ -99,6 +109,7 @@ class Recovered:
     def _add_applied(self, record: AppliedRecord) -> list[int]:
         if record.end <= self.frontier:
             return []
+        assert record.start <= self.frontier, "the replay began behind something it needs"
         ones = [position for position in record.ones if position >= self.frontier]
         self.ones.update(ones)
         for position in ones:

@@ -42,7 +42,7 @@ from racos.core.repeat import Repeater
 from racos.core.settings import Settings
 from racos.core.slot import Slot
 from racos.core.switch import Switch
-from racos.core.window import Window
+from racos.core.window import FORGOTTEN, Window
 
 __all__ = ["PHASES_AHEAD_MAX", "Replica", "Settings"]
 
@@ -94,8 +94,7 @@ class Replica:
         for position, change in past.changes:
             self.configs.apply(change, position // self.quorum.total)
         self.configs.forget_below(self.window.round)
-        self.window.ones = past.ones
-        self.window.highest_one = past.highest_one
+        self.window.recall(past.ones, past.highest_one, past.floor)
         for position, said in sorted(past.slots.items()):
             slot = self.window.open(position)
             slot.payload = said.payload
@@ -399,7 +398,7 @@ class Replica:
             value = window.value_at(position)
             if value is None:
                 slots.append(window.open(position))
-            elif sender != self.me:
+            elif value != FORGOTTEN and sender != self.me:
                 self.outbox.send(sender, Decide(message.lane, round_, round_, value))
         return slots
 

@@ -4,10 +4,15 @@ it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Final
+
 from racos.core.config import Configs
 from racos.core.lanes import Lane
 from racos.core.slot import Slot
 
+FORGOTTEN: Final = -1  # decided, but this replica does not remember as what
 LINKS_REACH = 8  # windows above the lowest open round
 
 
@@ -15,12 +20,14 @@ class Window:
     """Slots by position, the lanes' links, and where the applied prefix ends.
 
     Invariant: every position below `frontier` is decided and handed out for applying, in order;
-    `ones` are those of them that carried a batch.
+    `ones` are those of them, from the floor on, that carried a batch. What lies below the floor is
+    forgotten: nobody is told a decision there, and who asks takes the whole state.
     """
 
     __slots__ = (
         "_kept",
         "configs",
+        "floor",
         "frontier",
         "highest_one",
         "lanes",
@@ -39,7 +46,8 @@ class Window:
         self.configs = configs or Configs(0, rounds_max)
         self.slots: dict[int, Slot] = {}
         self.lanes = [Lane(index) for index in range(total)]
-        self.ones: set[int] = set()
+        self.floor = 0
+        self.ones: dict[int, None] = {}  # in ascending order
         self.highest_one = -1  # highest position said or known to be 1: the read barrier's answer
         self._kept: int | None = None  # the lowest batch passed, but not handed out yet
 
@@ -85,7 +93,9 @@ class Window:
         return slot
 
     def value_at(self, position: int) -> int | None:
-        """What is decided there, None if nothing is known to be."""
+        """What is decided there, None if nothing is known to be; FORGOTTEN below the floor."""
+        if position < self.floor:
+            return FORGOTTEN
         if position < self.frontier:
             return 1 if position in self.ones else 0
         slot = self.slots.get(position)
@@ -116,6 +126,18 @@ class Window:
             if slot is not None and slot.decided is None:
                 slot.decided = 0
 
+    def forget_below(self, position: int) -> None:
+        """Raise the floor, at most to the frontier; it never sinks."""
+        self.floor = max(self.floor, min(position, self.frontier))
+        for old in list(takewhile(self.floor.__gt__, self.ones)):
+            del self.ones[old]
+
+    def recall(self, ones: Iterable[int], highest_one: int, floor: int) -> None:
+        """What was known before a restart of the slots below the frontier."""
+        self.ones = dict.fromkeys(sorted(ones))
+        self.highest_one = highest_one
+        self.floor = floor
+
     def note_one(self, position: int) -> None:
         self.highest_one = max(self.highest_one, position)
 
@@ -124,7 +146,7 @@ class Window:
         position = self.frontier
         self.slots.pop(position, None)
         if value:
-            self.ones.add(position)
+            self.ones[position] = None
             self.note_one(position)
             if self._kept is None:
                 self._kept = position

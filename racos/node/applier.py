@@ -43,13 +43,17 @@ class Applier:
         "commands",
         "position",
         "store",
+        "stuck",
     )
 
-    def __init__(self, store: Store, load: Load, applied: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, store: Store, load: Load, applied: Callable[[int, int], None], position: int = 0
+    ) -> None:
         self.store = store
         self.commands = 0  # applied so far
-        self.position = 0  # all batches below it that were added are applied
+        self.position = position  # all batches below it that were added are applied
         self.between_batches = True  # no batch is half applied
+        self.stuck = False  # the values that the next command needs could not be had
         self._load = load
         self._applied = applied
         self._told = store.revision, store.compact_revision  # what `applied` has heard of
@@ -127,7 +131,8 @@ class Applier:
 
     def _arrived(self, outcome: dict[CodedValue, bytes] | Exception) -> None:
         self._loading = False
-        if isinstance(outcome, RequestTimedOut):
+        self.stuck = isinstance(outcome, RequestTimedOut)
+        if self.stuck:
             return  # `run` will ask again: nothing behind may overtake
         if isinstance(outcome, Exception):
             raise outcome  # the state cannot go on without these bytes

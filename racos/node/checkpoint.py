@@ -43,6 +43,14 @@ class Applied(NamedTuple):
     sequence: int
 
 
+class Keeper(Protocol):
+    """See racos.node.keeper."""
+
+    def applied(self, end: int) -> None: ...
+
+    def dropped(self) -> None: ...
+
+
 class Readable(Protocol):
     """A shelf or a snapshot of one."""
 
@@ -54,41 +62,47 @@ def read_applied(shelf: Readable) -> Applied:
     return Applied(0, 0) if data is None else Applied(*_APPLIED.unpack(data))
 
 
+def write_applied(shelf: Shelf, position: int, sequence: int) -> None:
+    shelf.put(APPLIED, _APPLIED.pack(position, sequence))
+
+
 def read_configs(shelf: Readable) -> tuple[Config, ...]:
     """The epochs known when the index was written."""
     data = shelf.get(CONFIGS)
     return (Config(),) if data is None else tuple(map(Config._make, _CONFIG.iter_unpack(data)))
 
 
+def write_configs(shelf: Shelf, known: Sequence[Config]) -> None:
+    shelf.put(CONFIGS, b"".join([_CONFIG.pack(*config) for config in known]))
+
+
 class Checkpoint:
+    """`keeper` adds to each step what the batches in it were to the log."""
+
     __slots__ = (
         "_flushed_at",
         "_flushed_log",
         "_flushes",
+        "_keeper",
         "_log",
         "_shelf",
         "_store",
-        "configs",
         "found",
         "position",
     )
 
-    def __init__(self, shelf: Shelf, store: Store, log: Log, flushes: Flushes, now: float) -> None:
+    def __init__(
+        self, shelf: Shelf, store: Store, log: Log, keeper: Keeper, flushes: Flushes, now: float
+    ) -> None:
         self._flushes = flushes
         self._shelf = shelf
         self._store = store
         self._log = log
+        self._keeper = keeper
         self._flushed_at = now
         self._flushed_log = 0  # bytes written to the log when the last flush began
         self.found = read_applied(shelf)  # at start
-        self.configs = read_configs(shelf)
         self.position = self.found.position  # of the newest step
-
-    def keep_configs(self, known: Sequence[Config]) -> None:
-        """A change of the configuration was applied. Its slot, or an earlier one, is replayed after
-        a crash before the next step; a change that is applied again comes to nothing.
-        """
-        self._shelf.put(CONFIGS, b"".join([_CONFIG.pack(*config) for config in known]))
 
     def replayed(self, frontier: int) -> None:
         """The log was read to its end. LogError if it lacks what the index rests on."""
@@ -106,7 +120,8 @@ class Checkpoint:
             return
         self.position = position
         sequence = self._log.last_sequence
-        self._shelf.put(APPLIED, _APPLIED.pack(position, sequence))
+        self._keeper.applied(position)
+        write_applied(self._shelf, position, sequence)
         self._store.commit(sequence)
 
     def durable(self) -> None:
@@ -118,6 +133,7 @@ class Checkpoint:
         shelf, store = self._shelf, self._store
         store.load_some(LOAD_KEYS)
         if between_batches and not store.compact_some(COMPACT_VERSIONS):
+            self._keeper.dropped()
             store.commit(self._log.last_sequence)
         shelf.durable(self._log.durable_sequence)
         if shelf.flushing or not shelf.unflushed_bytes:

@@ -48,6 +48,9 @@ class NodeConfig:
     data_fragments: int = 0  # k of the erasure code; 0: n - f
     inline_limit: int = 4096  # bytes; larger values are erasure coded
     heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
+    rewrite_bytes_per_second: int = 32 * 1024**2  # of the log, to give back what is dead around it
+    history_bytes: int = 256 * 1024**2  # of the log, kept for members that are away
+    segment_bytes: int = 64 * 1024**2  # of a segment of the log
     engine: str = LANES
     quota_auto_disarm: bool = False  # take back the NOSPACE alarm when there is room again
     corrupt_check_seconds: float = 60.0  # between comparisons of the members; 0: none
@@ -119,6 +122,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         data_fragments=given.number("data-fragments"),
         inline_limit=given.number("inline-limit"),
         heal_bytes_per_second=given.number("heal-rate"),
+        rewrite_bytes_per_second=given.number("rewrite-rate"),
+        history_bytes=given.number("history-bytes"),
+        segment_bytes=given.number("segment-bytes"),
         engine=given.text("engine"),
         quota_auto_disarm=given.truth("quota-auto-disarm"),
         corrupt_check_seconds=given.seconds("corrupt-check-time"),
@@ -252,6 +258,8 @@ def _check_sizes(config: NodeConfig) -> None:
         ("--suspect-after", config.suspect_after),
         ("--lane-off-after", config.lane_off_after),
         ("--heal-rate", config.heal_bytes_per_second),
+        ("--rewrite-rate", config.rewrite_bytes_per_second),
+        ("--segment-bytes", config.segment_bytes),
         ("--watch-progress-notify-interval", config.watch_progress_notify_interval),
     ):
         if size <= 0:

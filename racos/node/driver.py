@@ -13,27 +13,30 @@ from math import inf
 from racos.core.config import Change, Configs
 from racos.core.effects import Chunk, Effects
 from racos.core.engine import Engine, History
-from racos.core.messages import AppliedRecord, Buffer, Message, Payload, PayRecord
+from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
-from racos.mvcc.shelf import Shelf
+from racos.mvcc.shelf import MemoryShelf, Shelf
 from racos.mvcc.store import Store
 from racos.node import batch as batches
 from racos.node import records, wire
 from racos.node.applier import Applier
 from racos.node.auditor import Auditor
 from racos.node.batcher import Batcher, Proposal, Reply
-from racos.node.checkpoint import Checkpoint
+from racos.node.checkpoint import Checkpoint, read_applied
 from racos.node.engines import KITS
 from racos.node.healer import Healer
+from racos.node.keeper import Keeper
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.ports import Flusher, Link, Options
 from racos.node.rebuild import Fragments, rebuild
+from racos.node.transfer import Stage
 from racos.node.values import Values
+from racos.node.waiting import WaitingReads
 from racos.storage.log import Batch, Log
 
 TICK_SECONDS = 0.005
@@ -58,6 +61,7 @@ class Driver:
         options: Options | None = None,
         hello: wire.Hello | None = None,
         shelf: Shelf | None = None,
+        stage: Stage | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
         report: Callable[[str], None] = lambda _text: None,
     ) -> None:
@@ -74,15 +78,30 @@ class Driver:
         self._report = report
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
         self.batcher = Batcher(self._encoder, options.limits)
-        kit = KITS[options.engine]
-        self.library = kit.library(log, self.quorum.total, report)
-        library, send, put = self.library, self._send_now, self._append_fragments
+        shelf = MemoryShelf() if shelf is None else shelf
+        known = read_applied(shelf).position
+        self.keeper = Keeper(
+            self.quorum.total,
+            log,
+            shelf,
+            self._send_now,
+            report,
+            configs=lambda known: Configs(self.quorum.faults, settings.rounds_max, known),
+            kit=KITS[options.engine],
+            stage=stage,
+            space=options.space,
+            applied=known,
+            first_number=settings.incarnation << 16,
+        )
+        self.keeper.on_logged = self._hurry_not
+        self.library = self.keeper.library
+        library, send, put = self.library, self._send_now, self.keeper.append
         self.values = Values(
             self.me, self.quorum, codec, library, send, report, options.cache_bytes
         )
         self.healer = Healer(self.me, codec, library, self.values, put, report, options.healing)
-        self.applier = Applier(Store(shelf), self.load, applied)
-        self.checkpoint = Checkpoint(self.store.shelf, self.store, log, options.flushes, clock())
+        self.applier = Applier(Store(shelf, self.keeper.referred), self.load, applied, known)
+        self.checkpoint = Checkpoint(shelf, self.store, log, self.keeper, options.flushes, clock())
         self.leases = Leases(
             self.store.leases,
             self.me,
@@ -92,19 +111,15 @@ class Driver:
         )
         self.auditor = Auditor(settings, self.store, self._send_now, options.auditing, clock())
         self._in_flight: dict[int, Proposal] = {}
-        self._reads: list[BarrierReply] = []
-        self._tickets: dict[int, tuple[list[BarrierReply], float]] = {}
-        self._next_ticket = 0
+        self._reads = WaitingReads()
         self._tokens: list[tuple[int, int]] = []  # (log sequence, token), ascending
         self._flushing = False
         self._lazy_since: float | None = None
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
-        # As of the replay; the replica comes to the same by itself.
-        self._configs = Configs(self.quorum.faults, settings.rounds_max, self.checkpoint.configs)
-        past = self._recover(kit.history(self.quorum.total))
-        self.replica: Engine = kit.replica(settings, clock(), past)
+        past = self._recover(self.keeper.kit.history(self.quorum.total, known))
+        self.replica: Engine = self.keeper.kit.replica(settings, clock(), past)
         self.values.now = clock()
         self._apply()
 
@@ -113,29 +128,42 @@ class Driver:
         return (self.connected | 1 << self.me) & ~self.replica.peers.suspected(now)
 
     @property
+    def flushing(self) -> bool:
+        """Whether a log batch is on its way to the disk."""
+        return self._flushing
+
+    @property
+    def staged(self) -> Shelf | None:
+        """A newer state, taken from another replica: end this driver, and start one on it."""
+        return self.keeper.receiver.staged
+
+    @property
     def store(self) -> Store:
         return self.applier.store
 
     # -- start -----------------------------------------------------------------------------------
 
     def _recover(self, recovered: History) -> History:
-        """Replay the log: what was said, and what was applied."""
-        recovered.configs = self.checkpoint.configs
-        for entry in self.log.replay():
+        """Replay the log from where the index says: what was said, and what was applied since."""
+        known, keeper, holdings = self.applier.position, self.keeper, self.healer.holdings
+        recovered.configs = keeper.configs.known
+        for entry in self.log.replay(keeper.retention.start):
             record, values = records.decode(entry.kind, entry.header)
-            if isinstance(record, PayRecord):
-                position = self.library.add(record, entry.blob_places, values)
-                if self.healer.holdings.knows(position):
-                    self.healer.holdings.found_durable(position)
+            keeper.replayed(record, entry, values, known)
+            if isinstance(record, PayRecord) and self.library.knows(self.library.position(record)):
+                holdings.found_durable(self.library.position(record))
             elif isinstance(record, AppliedRecord):
                 self.library.note_order(record)
-            for position in recovered.add(record):
-                self._replay_batch(position, recovered)
+            if entry.kind != records.Kind.KEPT:
+                for position in recovered.add(record):
+                    self._replay_batch(position, recovered)
+        keeper.replay_ended(known)
+        keeper.kit.recall(recovered, self.library.past)
         for position, said in recovered.slots.items():
             if said.payload is not None:
                 said.payload = self.library.payload(position)
         self.checkpoint.replayed(recovered.frontier)
-        self.healer.holdings.replayed(recovered.frontier)
+        holdings.replayed(recovered.frontier)
         return recovered
 
     def _replay_batch(self, position: int, recovered: History) -> None:
@@ -146,10 +174,7 @@ class Driver:
         batch = batches.unpack(descriptor, *divmod(position, self.quorum.total))
         if batch.change is not None:
             recovered.changes.append((position, batch.change))
-            # Before any step goes beyond it: the next start finds what this one has replayed.
-            if self._configs.apply(batch.change, position // self.quorum.total) is not None:
-                self.checkpoint.keep_configs(self._configs.known)
-            return
+            self.keeper.changed(batch.change, position)
         self.applier.add(self.library.place(position), batch.commands, None)
         if not self.applier.waiting > 1:
             self._apply()
@@ -174,7 +199,7 @@ class Driver:
 
     def read(self, read: BarrierReply) -> None:
         """A linearizable read; resolved when all that was acknowledged before is applied here."""
-        self._reads.append(read)
+        self._reads.add(read)
 
     def on_frame(self, sender: int, header: bytes, blobs: Sequence[Buffer]) -> None:
         """A frame from a peer. Raises WireError if it makes no sense; drop the connection then."""
@@ -189,12 +214,16 @@ class Driver:
                 self.values.serve(sender, message)
             elif isinstance(message, wire.FragmentReply):
                 self.values.reply(sender, message)
+            elif isinstance(message, wire.Behind | wire.StateRequest | wire.StateChunk):
+                self.keeper.on_message(sender, message, self.replica.window.frontier)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
             elif isinstance(message, wire.HashRequest | wire.HashReply):
                 self.auditor.on_message(sender, message, self._clock())
             else:
                 self.replica.receive(sender, message)
+                if isinstance(message, Pay):
+                    self.healer.keep_late(message)
 
     def on_up(self, peer: int) -> None:
         self.connected |= 1 << peer
@@ -212,6 +241,7 @@ class Driver:
         durable = self.log.done(batch)
         self._flushing = False
         self.checkpoint.durable()
+        self.keeper.durable(durable)
         self.healer.durable(durable)
         token = None
         while self._tokens and self._tokens[0][0] <= durable:
@@ -221,26 +251,25 @@ class Driver:
 
     def stop(self, error: Exception) -> None:
         """Answer everyone who waits; the node ends."""
+        self.keeper.close()
         self.leases.stop(error)
         self.batcher.fail_all(error)
         for proposal in self._in_flight.values():
             for reply in proposal.replies:
                 if not reply.done():
                     reply.set_exception(error)
-        for read in (*self._reads, *self._waiting_reads()):
-            if not read.done():
-                read.set_exception(error)
+        self._reads.fail_all(error)
 
     # -- one turn --------------------------------------------------------------------------------
 
     def turn(self) -> bool:
-        """Do everything that the inputs since the last turn make possible.
-
-        True if it is worth calling again at once: a sync ended within this turn.
-        """
+        """Do everything that the inputs since the last turn make possible. True if it is worth
+        calling again at once: a sync ended within this turn."""
         now = self._clock()
         if now - self._ticked_at >= TICK_SECONDS:
             self._tick(now)
+        if self.staged is not None:
+            return False  # this driver is to be replaced
         self._ask_barrier(now)
         self.leases.turn()
         self._work(now)
@@ -264,6 +293,10 @@ class Driver:
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
         self.checkpoint.tick(now, between_batches=self.applier.between_batches)
+        applied = self.applier.position if self.applier.waiting else self.replica.window.frontier
+        if self.applier.stuck:
+            self.keeper.stuck(self.replica.peers.most_advanced(), applied)
+        self.keeper.tick(now, applied, between_batches=self.applier.between_batches)
         live = self.live(now)
         self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
@@ -272,13 +305,9 @@ class Driver:
             self._sweep(now)
 
     def _ask_barrier(self, now: float) -> None:
-        if not self._reads:
-            return
-        self._next_ticket += 1
-        deadline = now + self.batcher.limits.request_seconds
-        self._tickets[self._next_ticket] = (self._reads, deadline)
-        self._reads = []
-        self.replica.read(self._next_ticket)
+        ticket = self._reads.ask(now + self.batcher.limits.request_seconds)
+        if ticket is not None:
+            self.replica.read(ticket)
 
     def _propose(self) -> None:
         limits = self.batcher.limits
@@ -304,10 +333,8 @@ class Driver:
             kind, header, blobs = records.encode(record)
             appended = self.log.append(kind, header, blobs)
             sequence = appended.sequence
-            if isinstance(record, PayRecord):
-                values = records.values_per_fragment(record)
-                self.library.add(record, appended.blobs, values)
-            elif isinstance(record, AppliedRecord):
+            self.keeper.logged(record, appended)
+            if isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
                 self.library.note_order(record)
         self._tokens.append((sequence, effects.token))
@@ -316,14 +343,10 @@ class Driver:
         if not all(isinstance(record, AppliedRecord) for record in effects.records):
             self._lazy_since = -1.0  # promises wait for it: at once
 
-    def _append_fragments(self, record: PayRecord) -> int:
-        """Put healed fragments into the log's queue; nothing is promised, so no hurry."""
-        kind, header, blobs = records.encode(record)
-        appended = self.log.append(kind, header, blobs)
-        self.library.add(record, appended.blobs, records.values_per_fragment(record))
+    def _hurry_not(self) -> None:
+        """The log has a record that nobody waits for."""
         if self._lazy_since is None:
             self._lazy_since = self._clock()
-        return appended.sequence
 
     def _carry_out(self, effects: Effects) -> None:
         self._send(effects.sends)
@@ -332,9 +355,7 @@ class Driver:
         # Only now does the library know every batch below the frontier: a chunk made before would
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
-            chunk = self.library.chunk(position, self.replica.window.frontier)
-            if chunk.end > position:
-                self._send_now(peer, chunk)
+            self.keeper.serve(peer, position, self.replica.window.frontier)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:
@@ -344,7 +365,7 @@ class Driver:
         for position, mask in effects.rebuilds:
             self._rebuild(position, mask)
         if effects.reads:
-            self.applier.after(lambda: self._finish_reads(effects.reads))
+            self.applier.after(lambda: self._reads.finish(effects.reads))
         if self.applier.waiting:
             self._apply()
 
@@ -359,15 +380,14 @@ class Driver:
             self.applier.add(self.library.place(position), commands, proposal.replies)
             return
         batch = batches.unpack(payload.descriptor, round_, lane)
-        if batch.change is None:
-            self.applier.add(self.library.place(position), batch.commands, None)
-        else:
+        if batch.change is not None:
             self._change_configuration(position, batch.change)
+        self.applier.add(self.library.place(position), batch.commands, None)
 
     def _change_configuration(self, position: int, change: Change) -> None:
         config = self.replica.change(position, change)
         if config is not None:
-            self.checkpoint.keep_configs(self.replica.configs.known)
+            self.keeper.changed(change, position)
             name = "on" if change.on else "off"
             self._report(
                 f"lane.{name} lane={change.lane} epoch={config.epoch} from_round={config.first}"
@@ -380,13 +400,6 @@ class Driver:
             plain = batches.plain_values(prepared.commands, self._encoder.inline_limit)
             for value, data in zip(prepared.values, plain, strict=True):
                 self.values.cache.put(value._replace(round=round_, lane=lane), data)
-
-    def _finish_reads(self, tickets: Iterable[int]) -> None:
-        for ticket in tickets:
-            reads, _ = self._tickets.pop(ticket, ((), 0.0))
-            for read in reads:
-                if not read.done():
-                    read.set_result(None)
 
     # -- output ----------------------------------------------------------------------------------
 
@@ -464,6 +477,8 @@ class Driver:
 
     def _sweep(self, now: float) -> None:
         """Answer whoever waited too long, and forget reads whose callers have gone."""
+        floor = self.keeper.forget(self.replica.peers.passed_everywhere)
+        self.replica.window.forget_below(floor)
         self.batcher.expire(now)
         self.leases.sweep(now)
         for proposal in self._in_flight.values():
@@ -471,13 +486,5 @@ class Driver:
                 for reply in proposal.replies:
                     if not reply.done():
                         reply.set_exception(RequestTimedOut())
-        for ticket, (reads, deadline) in list(self._tickets.items()):
-            if deadline <= now:
-                for read in reads:
-                    if not read.done():
-                        read.set_exception(RequestTimedOut())
-                del self._tickets[ticket]
-        self.replica.barrier.drop(self._tickets.__contains__)
-
-    def _waiting_reads(self) -> list[BarrierReply]:
-        return [read for reads, _ in self._tickets.values() for read in reads]
+        self._reads.expire(now)
+        self.replica.barrier.drop(self._reads.__contains__)

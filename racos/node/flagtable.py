@@ -66,6 +66,9 @@ _MEMBER = (
     _used("data-fragments", Kind.SIZE, "0", "fragments that rebuild a value; 0: n - f"),
     _used("inline-limit", Kind.SIZE, "4096", "values up to this many bytes are not coded"),
     _used("heal-rate", Kind.SIZE, "33554432", "bytes per second of missing fragments' values"),
+    _used("rewrite-rate", Kind.SIZE, "33554432", "bytes per second moved to free log segments"),
+    _used("segment-bytes", Kind.SIZE, "67108864", "size of one file of the log"),
+    _used("history-bytes", Kind.SIZE, "268435456", "bytes of log kept for members that are away"),
     _used("engine", Kind.TEXT, "lanes", "lanes, or queue: the published algorithm, to compare"),
     Flag("version", Kind.BOOL, "false", Treatment.USED, "print the version"),
 )

@@ -26,7 +26,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from racos.core.messages import Payload, PayRecord
+from racos.core.messages import Pay, Payload, PayRecord
 from racos.erasure.codec import Codec
 from racos.errors import Corrupt
 from racos.node import batch as batches
@@ -151,6 +151,7 @@ class Healer:
         earned = rate * (now - self._now)
         self._now = now
         self._allowance = min(self._allowance + earned, rate * self.limits.burst_seconds)
+        self._load()
         self._see_damage()
         while self._later and self._later[0][0] <= now:
             heappush(self._queue, -heappop(self._later)[1])
@@ -164,6 +165,23 @@ class Healer:
             for position in damaged:
                 if self.holdings.damaged(position):
                     heappush(self._queue, -position)
+
+        for position in self._library.dead:
+            self.holdings.dead(position)
+        self._library.dead.clear()
+
+    def _load(self) -> None:
+        """After a start: what the index names, some at a time."""
+        for position, held in self._library.load():
+            if self.holdings.loaded(position, held):
+                heappush(self._queue, -position)
+
+    def keep_late(self, pay: Pay) -> None:
+        """A batch came, maybe after it was applied here without its own fragment."""
+        position = self._library.position(pay)
+        if pay.held >> self.me & 1 and self.holdings.wants(position):
+            own = PayRecord(pay.lane, pay.round, pay.payload, 1 << self.me, says_one=False)
+            self._syncing.append((self._append(own), position))
 
     def _prune(self, below: int) -> None:
         surplus = self.holdings.surplus

@@ -1,7 +1,7 @@
 """Which applied coded batches lack this replica's own fragment, and which have more than it.
 
-Kept up to date batch by batch; nothing here is written down, since the log says it all again at the
-next start. A batch is named by its slot's position.
+Kept up to date batch by batch; nothing here is written down, since the index says it all again
+after the next start, in slices (`Library.load`). A batch is named by its slot's position.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from racos.node.library import Library
 
 
 class Holdings:
-    """The books. Invariant: below `whole` the own fragment of every coded batch is durable.
+    """The books. Invariant: below `whole` the own fragment of every coded batch that something
+    still refers to is durable.
 
     `missing`: no own fragment that is known durable. `surplus`: more fragments than the own one.
     """
@@ -54,14 +55,27 @@ class Holdings:
         held = self._library.held(position)
         if not held & ~self._own:
             self.surplus.discard(position)
-        if held & self._own or not self.knows(position):
+        if held & self._own or not self._library.knows(position):
             return False
         self.missing.add(position)
         return True
 
-    def knows(self, position: int) -> bool:
-        """Whether the batch is applied: until then the agreement looks after its fragments."""
-        return position <= self._library.last_applied
+    def loaded(self, position: int, held: int) -> bool:
+        """The index was found to name this of a batch; whether its own fragment is missing."""
+        if held & ~self._own:
+            self.surplus.add(position)
+        if not held & self._own:
+            self.missing.add(position)
+        return not held & self._own
+
+    def wants(self, position: int) -> bool:
+        """Whether a batch's own fragment, should it still come, is to be kept."""
+        return position in self.missing and not self._library.held(position) & self._own
+
+    def dead(self, position: int) -> None:
+        """Nothing refers to the batch any more: nobody needs it whole."""
+        self.missing.discard(position)
+        self.surplus.discard(position)
 
     def appended_applied(self, sequence: int, end: int) -> None:
         """The log's record `sequence`, once durable, says that all below `end` is applied."""
@@ -83,5 +97,7 @@ class Holdings:
         Only as far as the log durably calls batches applied: a replica that restarts does not
         vote about such a slot again, so nobody will need surplus fragments there for coverage.
         """
+        if not self._library.loaded:
+            return 0
         first: int = self.missing[0] if self.missing else self._applied_end
         return min(first, self._applied_end)

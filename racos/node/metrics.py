@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from racos.node.cleaner import SpaceStatistics
 from racos.node.healer import HealerStatistics
 from racos.node.node import Node, Statistics
 
@@ -31,6 +32,7 @@ class NodeCollector(Collector):
         yield decisions
         yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
         yield from _of_fragments(figures.fragments)
+        yield from _of_space(figures.space, figures.log_segments)
 
     def _gauges(self, figures: Statistics) -> Iterator[Metric]:
         leader = self._node.leader()
@@ -125,6 +127,26 @@ def _of_fragments(figures: HealerStatistics) -> Iterator[Metric]:
     }
     for name, (text, value) in counters.items():
         yield CounterMetricFamily(f"racos_fragments_{name}", text, value)
+
+
+def _of_space(figures: SpaceStatistics, segments: int) -> Iterator[Metric]:
+    """Of the log: what is needed of it, and what was given back."""
+    gauges = {
+        "segments": ("Segments of the log.", segments),
+        "live_bytes": ("Bytes of values and descriptors that are needed.", figures.live_bytes),
+        "floor": ("Slots below this one are known by their outcome only.", figures.floor),
+        "damaged": ("Records found damaged when they were to be moved.", figures.damaged),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"racos_log_{name}", text, value)
+    counters = {
+        "removed_segments": ("Segments removed.", figures.removed_segments),
+        "removed_bytes": ("Bytes of them.", figures.removed_bytes),
+        "rewritten_segments": ("Segments emptied by moving.", figures.rewritten_segments),
+        "moved_bytes": ("Bytes of fragments moved.", figures.copied_bytes),
+    }
+    for name, (text, value) in counters.items():
+        yield CounterMetricFamily(f"racos_log_{name}", text, value)
 
 
 class Metrics:

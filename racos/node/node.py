@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from racos.core.messages import Buffer
-from racos.core.quorum import Quorum
+from racos.core.quorum import Quorum, bits
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
-from racos.errors import ServerStopped, ShelfError
+from racos.errors import RequestTimedOut, ServerStopped, ShelfError
 from racos.mvcc.command import (
     Alarm,
     AlarmSwitch,
@@ -36,6 +36,7 @@ from racos.mvcc.lease import LeaseInfo
 from racos.mvcc.view import View
 from racos.node.alarms import AlarmKeeper
 from racos.node.auditor import Auditing, AuditStatistics
+from racos.node.cleaner import Space, SpaceStatistics
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver
 from racos.node.flusher import LogFlusher
@@ -48,13 +49,13 @@ from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.index import Index, erase
 from racos.storage.log import Batch, Log
 from racos.storage.record import SEGMENT_HEADER_BYTES
+from racos.storage.staging import IndexPlace
 from racos.transport.tcp import Mesh
 
 log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
 WAL_FOLDER = "log"
-INDEX_FOLDER = "index"
 VERSION_BYTES = 64  # what a version takes besides its key and value, roughly
 
 
@@ -79,6 +80,8 @@ class Statistics(NamedTuple):
     synced_batches: int
     written_bytes: int
     fragments: HealerStatistics
+    space: SpaceStatistics
+    log_segments: int
     epoch: int  # of the newest configuration
     lanes_off: int  # bit set of the lanes switched off in it
     audits: AuditStatistics
@@ -104,6 +107,7 @@ class Node:
         self.cluster_id = identity.cluster_id
         self.member_id = identity.member_id
         self._fatal = fatal
+        self._disk = disk
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[int, int], None]] = []
         self._scheduled = False
@@ -119,6 +123,8 @@ class Node:
                 cluster_id=self.cluster_id,
                 name=config.name,
             )
+            self._place = IndexPlace(config.data_dir, self.member_id, self.cluster_id)
+            self._place.settle()
             self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
             self._mesh = self._make_mesh()
             self.driver = self._start_driver()
@@ -138,14 +144,32 @@ class Node:
             log.warning("index.rebuilt from the log, as it cannot be used: %s", error)
         self._close_index()
         self._log.close()
-        erase(self.config.data_dir / INDEX_FOLDER)
+        erase(self._place.path)
         return self._open_driver()
 
     def _open_driver(self) -> Driver:
         ids = {"member_id": self.member_id, "cluster_id": self.cluster_id}
-        self._log = Log.open(self._disk(self.config.data_dir / WAL_FOLDER), **ids)
-        self._index = Index(self.config.data_dir / INDEX_FOLDER, **ids)
+        disk = self._disk(self.config.data_dir / WAL_FOLDER)
+        self._log = Log.open(disk, **ids, segment_bytes=self.config.segment_bytes)
+        self._index = self._place.open()
         return self._make_driver(self._index)
+
+    def _begin_anew(self) -> None:
+        """Go on with the state that was taken from another replica, as after a restart. What waits
+        here ends with an unknown outcome, and what the log queues was promised to nobody."""
+        old, staged = self.driver, self.driver.staged
+        assert isinstance(staged, Index)
+        revision = old.store.revision
+        old.stop(RequestTimedOut())
+        staged.close()
+        self._close_index()
+        self._log.close()
+        self._place.install()
+        self.driver = self._open_driver()
+        self.driver.hellos.update(old.hellos)
+        for lane in bits(old.connected):
+            self.driver.on_up(lane)
+        self._applied(revision + 1, self.driver.store.revision)
 
     def _close_index(self) -> None:
         if self._index is not None:
@@ -190,11 +214,13 @@ class Node:
             options=Options(
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
+                space=Space(config.rewrite_bytes_per_second, history_bytes=config.history_bytes),
                 engine=config.engine,
                 auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
             shelf=index,
+            stage=self._place.stage,
             applied=self._applied,
             report=log.warning,
         )
@@ -248,6 +274,8 @@ class Node:
         try:
             if self.driver.turn():
                 self._schedule()
+            if self.driver.staged is not None and not self.driver.flushing:
+                self._begin_anew()
         except Exception as error:  # the state may be half changed: stop rather than go on wrong
             self._fail(error)
 
@@ -461,6 +489,8 @@ class Node:
             synced_batches=logged.synced_batches,
             written_bytes=logged.written_bytes,
             fragments=driver.healer.statistics(),
+            space=driver.keeper.statistics(),
+            log_segments=logged.segments,
             epoch=driver.replica.configs.newest.epoch,
             lanes_off=driver.replica.configs.newest.off,
             audits=driver.auditor.statistics(),

@@ -10,6 +10,7 @@ from racos.core.messages import Buffer
 from racos.node.auditor import Auditing
 from racos.node.batcher import Limits
 from racos.node.checkpoint import Flushes
+from racos.node.cleaner import Space
 from racos.node.healer import Healing
 from racos.storage.log import Batch
 
@@ -33,6 +34,7 @@ class Options(NamedTuple):
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
+    space: Space = Space()
     auditing: Auditing = Auditing()
     flushes: Flushes = Flushes()
     engine: str = LANES

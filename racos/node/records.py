@@ -32,6 +32,7 @@ class Kind(IntEnum):
     VOTE = 3
     RESERVE = 4
     APPLIED = 5
+    KEPT = 7  # a PayRecord that promises nothing: fragments healed or moved, descriptors taken over
     BALLOT = 30
 
 
@@ -76,6 +77,12 @@ def encode(record: Record) -> LogRecord:
     return kind, header, []
 
 
+def encode_kept(record: PayRecord) -> LogRecord:
+    """What is kept of a batch for its values' sake: of no meaning to the agreement."""
+    _, header, blobs = _encode_pay(record)
+    return Kind.KEPT, header, blobs
+
+
 def _encode_pay(record: PayRecord) -> LogRecord:
     lane, round_, payload, held, says_one = record
     blobs: list[Buffer] = [seal(payload.descriptor)]
@@ -99,7 +106,7 @@ def _encode_pay(record: PayRecord) -> LogRecord:
 def decode(kind: int, header: bytes) -> tuple[Record, int]:
     """The record, and how many blobs each of its fragments has (0: none). A batch's bytes stay in
     the log: its payload here is empty but for `coded`. ValueError for an unknown kind."""
-    if kind == Kind.PAY:
+    if kind in (Kind.PAY, Kind.KEPT):
         pay = pb.PayRecord.FromString(header)
         payload = Payload(b"", pay.coded)
         record = PayRecord(pay.lane, pay.round, payload, pay.held, pay.says_one)

@@ -8,6 +8,7 @@ header, without a copy, in the order in which `decode` reads them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import ge
 from typing import Any, NamedTuple, TypeAlias
 
 from racos.core.ballots import NONE, Ballot, Pull, Settled
@@ -56,6 +57,31 @@ class Hello(NamedTuple):
     client_urls: tuple[str, ...]
 
 
+class Behind(NamedTuple):
+    """You asked for history that is forgotten here, below `floor`: take the state instead."""
+
+    floor: int
+
+
+class StateRequest(NamedTuple):
+    """Please send the part of your state that comes after this key (from the first on, if empty).
+
+    `number` names the attempt; all parts of one are of the same moment.
+    """
+
+    number: int
+    after: bytes
+
+
+class StateChunk(NamedTuple):
+    """A part of the state in which all slots below `frontier`, and no others, are applied."""
+
+    number: int
+    frontier: int  # 0: forgotten here, begin again
+    entries: tuple[tuple[bytes, bytes], ...]  # ascending keys
+    last: bool
+
+
 class HashRequest(NamedTuple):
     """What is the hash of all that a compaction at one revision keeps up to another?"""
 
@@ -71,7 +97,16 @@ class HashReply(NamedTuple):
 
 
 NodeMessage: TypeAlias = (
-    Message | Chunk | FragmentRequest | FragmentReply | Hello | HashRequest | HashReply
+    Message
+    | Chunk
+    | FragmentRequest
+    | FragmentReply
+    | Hello
+    | Behind
+    | StateRequest
+    | StateChunk
+    | HashRequest
+    | HashReply
 )
 
 
@@ -188,6 +223,22 @@ def _add_hello(frame: pb.Frame, hello: Hello, _blobs: list[Buffer]) -> None:
     frame.hello.SetInParent()
 
 
+def _add_behind(frame: pb.Frame, behind: Behind, _blobs: list[Buffer]) -> None:
+    frame.behind.floor = behind.floor
+    frame.behind.SetInParent()
+
+
+def _add_state_request(frame: pb.Frame, request: StateRequest, _blobs: list[Buffer]) -> None:
+    frame.state_request.number, frame.state_request.after = request
+
+
+def _add_state_chunk(frame: pb.Frame, chunk: StateChunk, _blobs: list[Buffer]) -> None:
+    target = frame.state_chunk
+    target.number, target.frontier, target.last = chunk.number, chunk.frontier, chunk.last
+    target.keys.extend([key for key, _ in chunk.entries])
+    target.values.extend([value for _, value in chunk.entries])
+
+
 def _add_hash_request(frame: pb.Frame, request: HashRequest, _blobs: list[Buffer]) -> None:
     frame.hash_requests.add(**request._asdict())
 
@@ -214,6 +265,9 @@ _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     FragmentRequest: _add_fragment_request,
     FragmentReply: _add_fragment_reply,
     Hello: _add_hello,
+    Behind: _add_behind,
+    StateRequest: _add_state_request,
+    StateChunk: _add_state_chunk,
     HashRequest: _add_hash_request,
     HashReply: _add_hash_reply,
 }
@@ -315,6 +369,20 @@ def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
         yield HashRequest(asked.number, asked.revision, asked.compact_revision)
     for said in frame.hash_replies:
         yield HashReply(said.number, said.hash, said.known)
+    yield from _states(frame)
+
+
+def _states(frame: pb.Frame) -> Iterator[NodeMessage]:
+    if frame.HasField("behind"):
+        yield Behind(frame.behind.floor)
+    if frame.HasField("state_request"):
+        yield StateRequest(frame.state_request.number, frame.state_request.after)
+    if frame.HasField("state_chunk"):
+        chunk = frame.state_chunk
+        if len(chunk.keys) != len(chunk.values) or any(map(ge, chunk.keys, chunk.keys[1:])):
+            raise WireError("a part of a state without order")
+        pairs = tuple(zip(chunk.keys, chunk.values, strict=True))
+        yield StateChunk(chunk.number, chunk.frontier, pairs, chunk.last)
 
 
 def _of_queue(frame: pb.Frame) -> Iterator[Ballot | Settled | Pull]:

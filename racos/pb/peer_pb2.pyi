@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Frame(_message.Message):
-    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello", "hash_requests", "hash_replies", "ballots", "settled", "pulls")
+    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello", "behind", "state_request", "state_chunk", "hash_requests", "hash_replies", "ballots", "settled", "pulls")
     PAYS_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,9 @@ class Frame(_message.Message):
     FRAGMENT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     FRAGMENT_REPLIES_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    STATE_CHUNK_FIELD_NUMBER: _ClassVar[int]
     HASH_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     HASH_REPLIES_FIELD_NUMBER: _ClassVar[int]
     BALLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -42,12 +45,15 @@ class Frame(_message.Message):
     fragment_requests: _containers.RepeatedCompositeFieldContainer[FragmentRequest]
     fragment_replies: _containers.RepeatedCompositeFieldContainer[FragmentReply]
     hello: Hello
+    behind: Behind
+    state_request: StateRequest
+    state_chunk: StateChunk
     hash_requests: _containers.RepeatedCompositeFieldContainer[HashRequest]
     hash_replies: _containers.RepeatedCompositeFieldContainer[HashReply]
     ballots: _containers.RepeatedCompositeFieldContainer[Ballot]
     settled: _containers.RepeatedCompositeFieldContainer[Settled]
     pulls: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., hash_requests: _Optional[_Iterable[_Union[HashRequest, _Mapping]]] = ..., hash_replies: _Optional[_Iterable[_Union[HashReply, _Mapping]]] = ..., ballots: _Optional[_Iterable[_Union[Ballot, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[Settled, _Mapping]]] = ..., pulls: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., behind: _Optional[_Union[Behind, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ..., state_chunk: _Optional[_Union[StateChunk, _Mapping]] = ..., hash_requests: _Optional[_Iterable[_Union[HashRequest, _Mapping]]] = ..., hash_replies: _Optional[_Iterable[_Union[HashReply, _Mapping]]] = ..., ballots: _Optional[_Iterable[_Union[Ballot, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[Settled, _Mapping]]] = ..., pulls: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Pay(_message.Message):
     __slots__ = ("lane", "round", "previous", "held", "values", "coded")
@@ -194,6 +200,34 @@ class Hello(_message.Message):
     name: str
     client_urls: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, name: _Optional[str] = ..., client_urls: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Behind(_message.Message):
+    __slots__ = ("floor",)
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    floor: int
+    def __init__(self, floor: _Optional[int] = ...) -> None: ...
+
+class StateRequest(_message.Message):
+    __slots__ = ("number", "after")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    after: bytes
+    def __init__(self, number: _Optional[int] = ..., after: _Optional[bytes] = ...) -> None: ...
+
+class StateChunk(_message.Message):
+    __slots__ = ("number", "frontier", "last", "keys", "values")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FRONTIER_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    frontier: int
+    last: bool
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    values: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, number: _Optional[int] = ..., frontier: _Optional[int] = ..., last: _Optional[bool] = ..., keys: _Optional[_Iterable[bytes]] = ..., values: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class HashRequest(_message.Message):
     __slots__ = ("number", "revision", "compact_revision")

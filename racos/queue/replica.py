@@ -56,6 +56,9 @@ class Window:
         """A slot is a round of its own here."""
         return self._agreement.frontier
 
+    def forget_below(self, position: int) -> None:
+        """All history is kept."""
+
 
 class QueueReplica:
     def __init__(self, settings: Settings, now: float, recovered: Recovered | None = None) -> None:

@@ -306,7 +306,8 @@ class Watcher:
     def lost(self, lane: int) -> None:
         if lane == self.lane:
             self._due = False
-            self.lane = self._source.randrange(len(self._machines))
+            if not self.settled:  # else the node comes back: it took the state of another
+                self.lane = self._source.randrange(len(self._machines))
 
     def settle(self, lane: int) -> None:
         """The end of its wanderings."""

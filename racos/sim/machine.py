@@ -13,9 +13,11 @@ from racos.core.messages import Buffer, Message
 from racos.core.quorum import Quorum
 from racos.core.replica import Replica, Settings
 from racos.erasure.codec import Codec
+from racos.errors import RequestTimedOut
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
 from racos.node.checkpoint import Flushes
+from racos.node.cleaner import Space
 from racos.node.driver import Driver
 from racos.node.ports import Options as NodeOptions
 from racos.node.wire import Hello
@@ -104,6 +106,7 @@ class Machine:
         self.is_rotten = False  # bits of what was synced have flipped
         self.has_refused = False  # to start, because of that
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
+        self.installed = 0  # states taken from others
         self.shelf = MemoryShelf()  # the index: what a crash leaves of it is some prefix
         self.clock = Clock(events, 1000.0 * lane)
         self._events = events
@@ -165,11 +168,15 @@ class Machine:
                 options.inline_limit,
                 1 << 18,
                 Limits(request_seconds=options.request_seconds),
+                space=Space(
+                    history_bytes=options.history_bytes, grace_seconds=options.grace_seconds
+                ),
                 flushes=Flushes(seconds=options.flush_seconds),
                 engine=options.engine,
             ),
             hello=Hello(f"n{self.lane}", ()),
             shelf=self.shelf,
+            stage=MemoryShelf,
             applied=lambda first, last: self._observer.applied(self.lane, first, last),
             report=self.reports.append,
         )
@@ -231,6 +238,9 @@ class Machine:
         if isinstance(replica, Replica):
             now.update(replica.switch.statistics)
         now["fragments healed"], now["fragments pruned"] = healer.healed, healer.pruned
+        space = self.driver.keeper.statistics()
+        now["segments rewritten"] = space.rewritten_segments
+        now["segments removed"] = space.removed_segments
         return self._transitions + now
 
     def _die(self, *, power: bool, why: str) -> None:
@@ -307,11 +317,13 @@ class Machine:
         assert self.driver is not None
         self._scheduled = False
         self.driver.turn()
+        self._maybe_install()
 
     def _on_timer(self) -> None:
         assert self.driver is not None
         self.driver.turn()
         self.after(self.options.timer / self.clock.rate, self._on_timer)
+        self._maybe_install()
 
     # -- the driver's link and flusher -----------------------------------------------------------
 
@@ -347,3 +359,14 @@ class Machine:
         self._batch = None
         self.driver.flushed(batch)
         self.driver.turn()
+        self._maybe_install()
+
+    def _maybe_install(self) -> None:
+        """Begin a new life on the state that the node took from another one, if it did."""
+        driver = self.driver
+        if driver is not None and driver.staged is not None:
+            assert isinstance(driver.staged, MemoryShelf)
+            self.shelf = driver.staged
+            self.installed += 1
+            driver.stop(RequestTimedOut())
+            self.kill(power=False, why="took a state")

@@ -67,6 +67,8 @@ class Options:
     loss: float = 0.05
     duplicate: float = 0.05
     segment_bytes: int = 1 << 20
+    history_bytes: int = 1 << 20  # of the log, kept for nodes that are away
+    grace_seconds: float = 2.0  # in which values that nobody refers to are still served
     rounds_max: int = 64  # W
     suspect_after: float = 0.25
     lane_off_after: float = 5.0  # longer than most runs: no lane is switched off
@@ -137,7 +139,7 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
-    options = _timed(options)
+    options = _forgetful(_timed(options))
     # A source of its own, so that all else about a seed stays as it was before there were epochs.
     lanes = random.Random(f"lanes {seed}")
     if lanes.random() < 0.5:
@@ -148,6 +150,20 @@ def draw(seed: int) -> Options:
     if kind < 0.45:
         return _worn(options, source)
     return _asked(options) if kind < 0.6 else options
+
+
+def _forgetful(options: Options) -> Options:
+    """In a part of the worlds logs keep next to nothing, and much dies."""
+    source = random.Random(f"space {options.seed}")
+    if source.random() >= 0.4:
+        return options
+    return replace(
+        options,
+        segment_bytes=16 << 10,
+        history_bytes=source.choice((0, 16 << 10, 64 << 10)),
+        grace_seconds=source.choice((0.5, 2.0)),
+        compactions=0.05,
+    )
 
 
 def _timed(options: Options) -> Options:

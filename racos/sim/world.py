@@ -232,6 +232,7 @@ class World:
         outcomes.counts = self.transitions.counts
         for machine in self.machines:
             outcomes.counts.update(machine.transitions())
+            outcomes.counts["states taken"] += machine.installed
         outcomes.highest = self.bounds.highest
         outcomes.counts["starts refused"] = sum(m.has_refused for m in self.machines)
         outcomes.counts["bad fragments found"] = sum(

@@ -203,6 +203,16 @@ class Log:
         assert number < self._writing, "a segment that is written"
         return Scan(self._disk.open(segment_name(number)), self._headers[number])
 
+    @property
+    def last_segment(self) -> int:
+        """Number of the segment that records are appended to."""
+        return self._header.number
+
+    @property
+    def durable_segment(self) -> int:
+        """Segments before this one are complete and durable."""
+        return self._writing
+
     def segment_size(self, number: int) -> int:
         """Bytes that a segment has, its header included."""
         return self._sizes.get(number, self._position)

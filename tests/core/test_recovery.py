@@ -57,3 +57,15 @@ def test_the_highest_reservation_counts() -> None:
         past.add(ReserveRecord(upto))
     assert past.reserved == 9
     assert Recovered(3).reserved == -1
+
+
+def test_behind_an_index_only_what_lies_above_is_open() -> None:
+    past = Recovered(3, 6)
+    assert past.add(AppliedRecord(0, 4, (1, 3))) == []
+    past.add(PayRecord(2, 1, BATCH, 1, True))  # slot 5
+    past.add(StateRecord(0, 1, 2, 0, 1))  # slots 3 and 6
+    past.add(VoteRecord(1, 1, 2, 0, 0))  # slots 4 and 7
+    assert sorted(past.slots) == [6, 7]
+    assert past.add(AppliedRecord(4, 8, (5, 6))) == [6]
+    assert (past.frontier, past.ones, past.highest_one) == (8, {6}, 6)
+    assert Recovered(3, 6).highest_one == 5, "whatever was decided 1 below counts as said"

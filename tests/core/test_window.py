@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from racos.core.window import LINKS_REACH, Window
+from racos.core.window import FORGOTTEN, LINKS_REACH, Window
 
 
 def test_slots_of_passed_over_rounds_are_null_known_or_not() -> None:
@@ -56,6 +56,21 @@ def test_the_highest_one_never_falls() -> None:
     window.note_one(7)
     window.note_one(2)
     assert window.highest_one == 7
+
+
+def test_what_lies_below_the_floor_is_forgotten() -> None:
+    window = Window(2, rounds_max=4)
+    for position in range(8):
+        window.advance(position % 2)
+    window.forget_below(5)
+    assert [window.value_at(position) for position in range(4, 9)] == [FORGOTTEN, 1, 0, 1, None]
+    assert list(window.ones) == [5, 7]
+    window.forget_below(3)
+    window.forget_below(100)
+    assert window.floor == window.frontier == 8
+    assert not window.ones
+    window.advance(1)
+    assert window.value_at(8) == 1
 
 
 def test_links_far_beyond_reach_are_not_gathered() -> None:

@@ -14,8 +14,8 @@ from etcdshim.pb import rpc_pb2 as pb
 from etcdshim.pb.rpc_pb2_grpc import KVStub, MaintenanceStub
 from racos.mvcc.command import KeyValue
 from racos.mvcc.encoding import LIVE, decode_record, encode_record
-from racos.node.node import INDEX_FOLDER
 from racos.storage.index import Index
+from racos.storage.staging import INDEX_FOLDER
 from tests.compat.endpoints import channel
 from tests.e2e.backups import etcdctl
 

@@ -14,13 +14,15 @@ from racos.core.messages import Buffer
 from racos.core.quorum import Quorum
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
+from racos.errors import RequestTimedOut
 from racos.mvcc.command import Command, Result
 from racos.mvcc.shelf import MemoryShelf
 from racos.node.batcher import Limits
+from racos.node.cleaner import Space
 from racos.node.driver import Driver
 from racos.node.ports import Options
 from racos.node.wire import Hello
-from racos.storage.log import Batch, Log
+from racos.storage.log import SEGMENT_BYTES, Batch, Log
 from racos.storage.memdisk import MemDisk
 
 T = TypeVar("T")
@@ -83,12 +85,17 @@ class Cluster:
         seed: int = 0,
         engine: str = LANES,
         lane_off_after: float = 5.0,
+        *,
+        space: Space = Space(),  # noqa: B008 (a constant)
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.lane_off_after = lane_off_after
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
         limits = Limits(request_seconds=2.0)
-        self.options = Options(inline_limit, 1 << 20, limits, engine=engine)
+        self.options = Options(inline_limit, 1 << 20, limits, engine=engine, space=space)
+        self.segment_bytes = segment_bytes
+        self.installed: list[int] = []  # nodes that took the state of another
         self.now = 0.0
         self.flight: list[tuple[int, int, bytes, list[bytes]]] = []
         self.cut: set[frozenset[int]] = set()
@@ -123,7 +130,9 @@ class Cluster:
             self.quorum, lane, b"test", self.lives, lane_off_after=self.lane_off_after
         )
         port = self.ports[lane] = Port(self, lane)
-        log = Log.open(self.disks[lane], member_id=lane + 1, cluster_id=9)
+        log = Log.open(
+            self.disks[lane], member_id=lane + 1, cluster_id=9, segment_bytes=self.segment_bytes
+        )
         driver = Driver(
             settings,
             log,
@@ -134,6 +143,7 @@ class Cluster:
             options=self.options,
             hello=Hello(f"n{lane}", (f"http://{lane}",)),
             shelf=self.shelves[lane],
+            stage=MemoryShelf,
             report=self.reports.append,
         )
         self.drivers[lane] = driver
@@ -151,6 +161,21 @@ class Cluster:
         self.flight = [entry for entry in self.flight if lane not in entry[:2]]
         for other in self.alive():
             self.driver(other).on_down(lane)
+
+    def install(self, lane: int) -> None:
+        """Start again on the state that the node took from another, as the process does."""
+        driver = self.driver(lane)
+        staged = driver.staged
+        assert isinstance(staged, MemoryShelf)
+        driver.stop(RequestTimedOut())
+        driver.log.close()
+        self.installed.append(lane)
+        self.shelves[lane] = staged
+        self.drivers[lane] = None
+        self.flight = [entry for entry in self.flight if lane not in entry[:2]]
+        for other in self.alive():
+            self.driver(other).on_down(lane)
+        self.start(lane)
 
     def pause(self, lane: int) -> None:
         """The process sleeps: it takes no turn, and what is sent to it waits."""
@@ -192,6 +217,8 @@ class Cluster:
                 driver.flushed(batch)
                 driver.turn()
                 busy = True
+            if driver.staged is not None:
+                self.install(lane)
         return busy
 
     def run(self, seconds: float = 1.0, until: Callable[[], bool] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from racos.core.engine import QUEUE
 from racos.mvcc.command import Put, PutResult
-from racos.node.library import CHUNK_BATCHES_MAX
+from racos.node.past import CHUNK_BATCHES_MAX
 from tests.node.cluster import Cluster
 
 LARGE = 3000  # bytes, above the inline limit

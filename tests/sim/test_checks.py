@@ -204,7 +204,7 @@ def test_fragments_are_pruned_only_once_the_others_have_theirs() -> None:
 def test_a_healed_fragment_counts_when_it_is_durable_and_not_before() -> None:
     for synced in (True, False):
         check = _written(0b011, 0b110)
-        kind, header, blobs = records.encode(
+        kind, header, blobs = records.encode_kept(
             PayRecord(0, 0, Payload(b"batch", True, {2: [b"fragment"]}), 0b100, False)
         )
         check.appended(2, 1, kind, header, blobs)

@@ -124,11 +124,11 @@ class Bounds:
             if size > limit_of(driver):
                 raise Violation("P-13", f"n{lane} has {size} {name}; limit {limit_of(driver)}")
         replica = driver.replica
-        window, last = replica.window, driver.library.last_applied
+        window, known = replica.window, driver.library.past.end
         opened: Iterable[int] = window.slots
         if isinstance(replica, QueueReplica):  # there positions name batches, and tell no order
-            last, opened = -1, replica.agreement.open
+            known, opened = 0, replica.agreement.open
         lowest = min(opened, default=window.frontier)
-        if last >= window.frontier or lowest < window.frontier:
-            text = f"applied {last}, open {lowest}"
+        if known > window.frontier or lowest < window.frontier:
+            text = f"decided below {known}, open {lowest}"
             raise Violation("P-11", f"n{lane}: {text}, but the frontier is {window.frontier}")

@@ -79,8 +79,7 @@ class Durability:
         """The log took a record."""
         shelf = self.shelves[lane]
         shelf.prints[sequence] = Print(kind, crc32(header), tuple(map(len, blobs)))
-        if kind == Kind.PAY and not (shelf.waiting and shelf.waiting[-1][0] >= sequence):
-            # Not one of the core's, of which `wrote` told before: a healed fragment.
+        if kind == Kind.KEPT:  # not one of the core's, of which `wrote` told before
             shelf.waiting.append((sequence, records.decode(kind, header)[0]))
 
     def wrote(self, lane: int, next_sequence: int, wrote: Sequence[Record]) -> None:
