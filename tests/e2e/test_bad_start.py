@@ -213,7 +213,7 @@ class TestDamage:
     def test_an_identity_of_a_newer_format(self, home: Home) -> None:
         path = home.data / "identity.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
-        assert "format version 99 is newer than 2" in home.refused()
+        assert "format version 99 is newer than 1" in home.refused()
 
 
 class TestTornTail:
