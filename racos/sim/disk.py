@@ -29,8 +29,8 @@ class SimDisk(MemDisk):
 
     def flip(self, name: str, offset: int, bits: int) -> bool:
         """Rot: these bits of one synced byte change; False if no synced byte is there."""
-        inode = self._inode(name)
-        if offset >= len(inode.durable):
+        inode = self._visible.get(name)
+        if inode is None or offset >= len(inode.durable):
             return False
         inode.durable[offset] ^= bits
         inode.visible[offset] ^= bits

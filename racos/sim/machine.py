@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from racos.storage.log import Appended, Batch, Log, LogError, Replayed
 from racos.storage.segment import segment_name
 
 SECRET = b"simulated"
+_SYNCS_UNTIL_PROVEN = 4  # after which a record that the log has for good says so of an earlier one
 
 
 class Observer(Protocol):
@@ -116,6 +117,8 @@ class Machine:
         self._codec = Codec(quorum.data, quorum.total)
         self._transitions: Counter[str] = Counter()  # of lives that have ended
         self._batch: Batch | None = None
+        # Where the log ended at the latest syncs of this life: (segment, offset).
+        self._ends: deque[tuple[int, int]] = deque(maxlen=_SYNCS_UNTIL_PROVEN)
         self._scheduled = False
         self._backlog: list[tuple[Action, tuple[Any, ...]]] = []
 
@@ -218,11 +221,17 @@ class Machine:
 
     def rot(self, source: random.Random) -> str:
         """Flip a bit of a fragment that the running node's log holds; says of which, if there is
-        one that is synced."""
+        one that is synced.
+
+        Not in what was written last: until a later record says that it was durable, rot of it and
+        a torn tail are the same thing to a start (racos.storage.replay tells the limit).
+        """
         held = self.driver.library.held_places() if self.driver is not None else []
-        if not held:
+        if not held or len(self._ends) < _SYNCS_UNTIL_PROVEN:
             return ""
         position, index, place = held[source.randrange(len(held))]
+        if (place.segment, place.offset) >= self._ends[0]:
+            return ""
         at = place.offset + source.randrange(place.length)
         if not self.disk.flip(segment_name(place.segment), at, 1 << source.randrange(8)):
             return ""
@@ -250,6 +259,7 @@ class Machine:
         self.paused = False
         self._backlog.clear()
         self._batch = None
+        self._ends.clear()
         self._scheduled = False
         self.sync_fails = False
         self.shelf.crash(lambda most: self._losses.randint(0, most))
@@ -358,6 +368,8 @@ class Machine:
         assert self.driver is not None
         self._batch = None
         self.driver.flushed(batch)
+        log = self.driver.log
+        self._ends.append((log.last_segment, log.segment_size(log.last_segment)))
         self.driver.turn()
         self._maybe_install()
 
