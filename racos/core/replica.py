@@ -169,7 +169,7 @@ class Replica:
             return None
         width = self.agreement.width() if payload.coded else 1
         previous = self.own.use(round_)
-        self.window.link(self.me, previous, round_ - 1)
+        self.window.link(self.me, previous, round_ - 1, is_own=True)
         self._saw(round_)
         slot = self.window.open(self.window.position(round_, self.me))
         slot.cover_width = width
@@ -273,7 +273,7 @@ class Replica:
         self._reserve()
         skip = self.own.skip_to(self.highest_round)
         if skip is not None:
-            self.window.link(self.me, skip.previous, skip.upto)
+            self.window.link(self.me, skip.previous, skip.upto, is_own=True)
             self.outbox.beside(skip)
             self._advance_frontier()
         self._probe()

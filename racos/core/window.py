@@ -107,13 +107,14 @@ class Window:
         # `plain` spares a call for each slot there is, as long as no lane was ever off.
         return None if self.configs.plain or not self.is_off(lane, round_) else 0
 
-    def link(self, lane: int, previous: int, upto: int) -> None:
+    def link(self, lane: int, previous: int, upto: int, *, is_own: bool = False) -> None:
         """Learn that a lane's owner passed over previous+1 .. upto: open slots there are null.
 
         What lies far beyond this replica's reach is dropped, lest a replica that is far behind
-        gathers links without bound: it gets there by chunks of history, and by asking.
+        gathers links without bound: it gets there by chunks of history, and by asking. Its own
+        links it keeps: nobody else could tell it, and those who ask, later.
         """
-        if previous >= self.round + LINKS_REACH * self.rounds_max:
+        if previous >= self.round + LINKS_REACH * self.rounds_max and not is_own:
             return
         if not self.lanes[lane].link(max(previous, self.round - 1), upto):
             return

@@ -114,6 +114,17 @@ class Checkpoint:
                 f"slots below {self.found.position}; the log was cut or replaced"
             )
 
+    def continues(self, start: int, frontier: int) -> None:
+        """A record of the log begins to call slots applied at `start`, with all below `frontier`
+        known. LogError if slots between were never in this log: their state was taken from another
+        replica, and only the index that it went into has it.
+        """
+        if start > frontier:
+            raise LogError(
+                f"log and index do not belong together: slots {frontier} to {start - 1} are not in "
+                "the log, and the index, which had them from another replica, is gone or older"
+            )
+
     def step(self, position: int) -> None:
         """Everything below `position` is applied; no batch is half applied."""
         if position == self.position:

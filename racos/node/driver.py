@@ -153,6 +153,7 @@ class Driver:
             if isinstance(record, PayRecord) and self.library.knows(self.library.position(record)):
                 holdings.found_durable(self.library.position(record))
             elif isinstance(record, AppliedRecord):
+                self.checkpoint.continues(record.start, recovered.frontier)
                 self.library.note_order(record)
             if entry.kind != records.Kind.KEPT:
                 for position in recovered.add(record):

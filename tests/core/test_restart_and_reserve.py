@@ -6,6 +6,7 @@ import pytest
 
 from racos.core.messages import (
     AppliedRecord,
+    Ask,
     Beat,
     Decide,
     Payload,
@@ -14,10 +15,12 @@ from racos.core.messages import (
     ProbeReply,
     Record,
     ReserveRecord,
+    Skip,
     State,
     StateRecord,
 )
 from racos.core.recovery import Recovered
+from racos.core.window import LINKS_REACH
 from tests.core.test_replica import INLINE, hear, make
 
 PAY = PayRecord(1, 1, Payload(b"batch"), 1, True)  # at position 4
@@ -66,3 +69,18 @@ def test_an_owners_early_zero_is_followed_when_its_round_comes_within_the_window
     assert StateRecord(1, 9, 10, 0, 0) in said  # the window now ends at round 10
     moved = hear(replica, 2, *(Decide(lane, 2, 5, 0) for lane in range(3)))
     assert StateRecord(1, 11, 12, 0, 0) in moved.records
+
+
+def test_an_owner_far_behind_remembers_what_it_passes_over() -> None:
+    """After many restarts its reservation, and the highest round, are far above its frontier."""
+    far = 8 * LINKS_REACH
+    past = Recovered(3)
+    past.add(ReserveRecord(far))
+    replica = make(window=8, recovered=past)
+    reserved = hear(replica, 1, Beat(far + 3, 0))
+    replica.persisted(reserved.token)
+    replica.take_effects()
+    replica.persisted(replica.take_effects().token)
+    assert replica.own.next == far + 4
+    asked = hear(replica, 2, Ask(0))
+    assert (2, Skip(0, far, far + 3)) in asked.sends

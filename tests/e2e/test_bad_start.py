@@ -199,7 +199,7 @@ class TestDamage:
 
     def test_a_segment_of_a_newer_format(self, home: Home) -> None:
         patch(home.data / SEGMENT, len(b"RACOSLOG"), b"\x63")
-        assert "format version 99 is newer than 1" in home.refused()
+        assert "format version 99 is newer than 2" in home.refused()
 
     def test_a_log_that_is_gone(self, home: Home) -> None:
         (home.data / SEGMENT).unlink()

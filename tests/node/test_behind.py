@@ -21,6 +21,7 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.errors import Compacted
 from racos.node.cleaner import Space
+from racos.storage.log import LogError
 from tests.node.cluster import Cluster
 from tests.node.test_healing import (
     assert_readable,
@@ -308,3 +309,24 @@ def test_a_node_that_needs_a_value_which_is_gone_takes_the_state() -> None:
     assert cluster.installed == [1]
     assert len(digests(cluster)) == 1
     assert_readable(cluster, range(5))
+
+
+def test_an_index_from_before_the_state_was_taken_is_told_in_one_line() -> None:
+    """The log never had what was taken over: a start without that index must not go on."""
+    cluster = forgetful()
+    with_one_far_behind(cluster)
+    before = cluster.shelves[1]
+    cluster.start(1)
+    cluster.run(10.0, lambda: bool(cluster.installed) and settled(cluster))
+    assert cluster.installed == [1]
+    cluster.do(1, Put(b"small", b"afterwards"))
+    cluster.run(0.5)
+    cluster.crash(1)
+    own = cluster.shelves[1]
+    cluster.shelves[1] = before
+    with pytest.raises(LogError, match=r"log and index do not belong together: slots \d+ to \d+"):
+        cluster.start(1)
+    cluster.shelves[1] = own
+    cluster.start(1)
+    cluster.run(5.0, lambda: settled(cluster))
+    assert len(digests(cluster)) == 1
