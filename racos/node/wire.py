@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import ge
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from racos.core.ballots import NONE, Ballot, Pull, Settled
 from racos.core.effects import Chunk
@@ -108,6 +108,9 @@ NodeMessage: TypeAlias = (
     | HashRequest
     | HashReply
 )
+
+
+OFTEN: Final = (State, Skip)  # what nearly all messages are
 
 
 def encode(messages: Iterable[NodeMessage]) -> tuple[bytes, list[Buffer]]:
