@@ -15,13 +15,19 @@ _INTERVAL_SECONDS = 0.001  # of CPU time of the process; the kernel may make it 
 
 
 class Sampling:
-    """While it is entered, notes the running stage at intervals of CPU time. Main thread only."""
+    """While it is entered, notes the running stage at intervals of CPU time. Main thread only; may
+    be entered again and again."""
 
     def __init__(self) -> None:
         self.samples: Counter[str] = Counter()
         self.functions: Counter[tuple[str, str]] = Counter()  # (stage, function)
         self.cpu_seconds = 0.0  # of this thread
-        self.other_seconds = 0.0  # of the process's other threads
+        self._process_seconds = 0.0  # of all threads
+
+    @property
+    def other_seconds(self) -> float:
+        """CPU time of the process's other threads."""
+        return self._process_seconds - self.cpu_seconds
 
     def microseconds(self, requests: int) -> dict[str, float]:
         """CPU time per request by stage; what is not the product's is left out."""
@@ -32,8 +38,8 @@ class Sampling:
     def __enter__(self) -> Self:
         signal.signal(signal.SIGPROF, self._note)
         signal.setitimer(signal.ITIMER_PROF, _INTERVAL_SECONDS, _INTERVAL_SECONDS)
-        self.cpu_seconds = -time.thread_time()
-        self.other_seconds = -time.process_time()
+        self.cpu_seconds -= time.thread_time()
+        self._process_seconds -= time.process_time()
         return self
 
     def __exit__(
@@ -43,7 +49,7 @@ class Sampling:
         _trace: TracebackType | None,
     ) -> None:
         self.cpu_seconds += time.thread_time()
-        self.other_seconds += time.process_time() - self.cpu_seconds
+        self._process_seconds += time.process_time()
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
 
