@@ -55,7 +55,7 @@ class Nulls:
             return
         for round_ in range(max(self._looked, window.round), reach + 1):
             for lane in range(window.total):
-                slot = window.slots.get(window.position(round_, lane))
+                slot = window.slots.get(round_ * window.total + lane)
                 if slot is not None and slot.phases[0].zeros >> lane & 1:
                     self._agreement.say_zero(slot)
         self._looked = reach + 1

@@ -211,7 +211,7 @@ class Replica:
             if not self.configs.plain and window.is_off(self.me, round_):
                 round_ = self.configs.next_on(self.me, round_)
                 continue
-            position = window.position(round_, self.me)
+            position = round_ * window.total + self.me
             slot = window.slots.get(position)
             if slot is None and position >= window.frontier:
                 return round_

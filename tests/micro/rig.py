@@ -21,7 +21,7 @@ from etcdshim.backend import Backend
 from etcdshim.grpc_unary import UnaryCalls
 from etcdshim.header import Headers
 from etcdshim.http2 import frames
-from etcdshim.http2.connection import Connection, Serving
+from etcdshim.http2.connection import Calls, Connection, Serving
 from etcdshim.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS
 from etcdshim.kv import KvService
 from etcdshim.limits import Limits
@@ -64,7 +64,8 @@ class Socket:
 class Client:
     """A client's frames, and the server's connection that reads them. Needs a running loop."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, calls: Calls | None = None) -> None:
+        """`calls`: who serves unary calls instead of the backend's KV service."""
         self._encoder = Encoder()
         self._stream = 1
         kv = KvService(backend, Limits(), Headers(backend))
@@ -73,8 +74,8 @@ class Client:
             RANGE: (pb.RangeRequest, kv.range),
         }
         routes = {path: Unary(kind, cast("Any", done)) for path, (kind, done) in handlers.items()}
-        calls = UnaryCalls(GrpcApp(routes, cast("Any", None)))
-        serving = Serving(None, cast("Any", calls), 1000, 1 << 24, lambda _connection: None)
+        unary = calls or cast("Calls", UnaryCalls(GrpcApp(routes, cast("Any", None))))
+        serving = Serving(None, unary, 1000, 1 << 24, lambda _connection: None)
         self.socket = Socket()
         self.connection = Connection(serving)
         self.connection.connection_made(cast("Any", self.socket))
@@ -211,8 +212,10 @@ class Rig:
         stands still."""
         self.client.connection.data_received(data)
         answered = 0
+        due = {0}  # who has something to do: production takes no turn for nothing either
         for _ in range(_ROUNDS_MAX):
-            self._round()
+            self._round(due)
+            due = set()
             await asyncio.sleep(0)  # answers ...
             await asyncio.sleep(0)  # ... and their one write
             answered += self.client.answers()
@@ -223,17 +226,18 @@ class Rig:
     def settle(self) -> None:
         """Let time pass: the timers' work, and what needs no hurry."""
         self.now += 0.06
-        self._round()
+        self._round(set(range(REPLICAS)))
         while self.mail:
-            self._round()
+            self._round(set())
 
-    def _round(self) -> None:
-        """Everyone's mail and turn."""
+    def _round(self, due: set[int]) -> None:
+        """Everyone's mail, and the turns of those who got some or are due."""
         mail, self.mail = self.mail, []
+        due = due | {receiver for _, receiver, _ in mail}
         for sender, receiver, parts in mail:
             decoder = self._ports[receiver].decoders[sender]
             for header, blobs in decoder.feed(b"".join(parts)):
                 self.drivers[receiver].on_frame(sender, header, blobs)
-        for driver in self.drivers:
-            while driver.turn():
+        for lane in sorted(due):
+            while self.drivers[lane].turn():
                 pass
