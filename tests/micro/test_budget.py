@@ -122,6 +122,7 @@ def test_sampling_shares_out_the_time() -> None:
 
 
 def test_the_document_names_every_stage() -> None:
-    assert re.findall(r"^\| ([A-Za-z][^|]*?) \| +\d", DOCUMENT, flags=re.MULTILINE)[
-        : len(STAGES)
-    ] == list(STAGES)
+    tables = re.split(r"^\|---.*$", DOCUMENT, flags=re.MULTILINE)[1:3]
+    for table in tables:
+        rows = table.partition("\n\n")[0]
+        assert re.findall(r"^\| ([^|]*?) \|", rows, flags=re.MULTILINE) == list(STAGES)
