@@ -143,6 +143,8 @@ class Rig:
         self.now = 0.0
         self.mail: list[tuple[int, int, list[Buffer]]] = []
         self._loop = asyncio.get_running_loop()
+        # The services' timers go by the rig's clock too: counts do not depend on the machine.
+        self._loop.time = lambda: self.now  # type: ignore[method-assign]
         self._indexes = [
             Index(directory / str(lane), member_id=lane + 1, cluster_id=9)
             for lane in range(REPLICAS)

@@ -64,10 +64,9 @@ def test_a_put_makes_no_more_calls_than_its_budget_says(tmp_path: Path, batch: i
         for stage, limit in limits(batch).items()
         if per_put[stage] > limit
     }
+    often = [entry for entry in calls.functions.most_common() if entry[0][0] in over]
     assert not over, "\n".join(
-        f"{stage}: {name} {number / COUNTED / batch:.1f}"
-        for (stage, name), number in calls.functions.most_common(400)
-        if stage in over
+        f"{stage}: {name} {number / COUNTED / batch:.1f}" for (stage, name), number in often[:20]
     )
     # A limit far above what is used would not notice anything.
     assert {
@@ -78,11 +77,8 @@ def test_a_put_makes_no_more_calls_than_its_budget_says(tmp_path: Path, batch: i
 @pytest.mark.slow
 def test_the_same_puts_make_the_same_calls(tmp_path: Path) -> None:
     one, other = (count(tmp_path / name, 2) for name in ("one", "other"))
-    # But for the loop's timers, which go by the real clock.
-    timed = {"services", "HTTP/2, gRPC"}
-    for stage in set(STAGES) - timed:
-        assert one.python[stage] == other.python[stage]
-        assert one.c[stage] == other.c[stage]
+    assert one.python == other.python
+    assert one.c == other.c
 
 
 @pytest.mark.parametrize(
