@@ -94,7 +94,7 @@ class Drive:
                 await worker.wait()
 
     async def _run(self) -> Outcome:
-        filling = self._specs[0].operation == "get"
+        filling = self._specs[0].prefill
         self._progress.note("putting the keys" if filling else "connecting")
         for index, spec in enumerate(self._specs):
             self._workers.append(await _spawn(spec))

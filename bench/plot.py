@@ -9,7 +9,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report import ratio, size_text, workload_text
+from bench.cases import Case, size_text
+from bench.report import ratio
 from bench.result import Comparison, Measurement, Summary
 from bench.systems import ETCD, QUEUE, RACOS
 
@@ -51,10 +52,11 @@ def _draw_figures(comparison: Comparison) -> Figure:
 def _title(comparison: Comparison) -> str:
     versions = {each.system: each.version for each in comparison.measurements}
     names = " against ".join(f"{system} {version}" for system, version in versions.items())
-    return f"{names}: {workload_text(comparison)}"
+    kinds = dict.fromkeys(each.case.text for each in comparison.measurements)
+    return f"{names}, {comparison.workload['nodes']} nodes: {'; '.join(kinds)}"
 
 
-def _draw_throughput(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> None:
+def _draw_throughput(axes: Axes, summaries: dict[Case, dict[str, Summary]]) -> None:
     systems = list(dict.fromkeys(name for group in summaries.values() for name in group))
     width = 0.8 / len(systems)
     for position, group in enumerate(summaries.values()):
@@ -87,13 +89,15 @@ def _draw_throughput(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> No
     axes.legend(frameon=False)
 
 
-def _size_label(size: int, group: dict[str, Summary]) -> str:
+def _size_label(case: Case, group: dict[str, Summary]) -> str:
     share = ratio(group, lambda each: each.throughput)
-    return size_text(size) if share is None else f"{size_text(size)}\nratio {share:.2f}"
+    clients = "1 client" if case.clients == 1 else f"{case.clients} clients"
+    label = f"{size_text(case.size)}\n{clients}"
+    return label if share is None else f"{label}\nratio {share:.2f}"
 
 
-def _draw_latency(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> None:
-    for position, (size, group) in enumerate(summaries.items()):
+def _draw_latency(axes: Axes, summaries: dict[Case, dict[str, Summary]]) -> None:
+    for position, (case, group) in enumerate(summaries.items()):
         for system, summary in group.items():
             total = summary.latency.total
             times: list[float] = []
@@ -103,7 +107,7 @@ def _draw_latency(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> None:
                 seen += count
                 times.append(upper * 1e3)
                 shares.append(100 * seen / total)
-            label = system if len(summaries) == 1 else f"{system}, {size_text(size)}"
+            label = system if len(summaries) == 1 else f"{system}, {size_text(case.size)}"
             style = _LINES[position % len(_LINES)]
             axes.plot(times, shares, style, color=_colour(system), linewidth=2, label=label)
     axes.set_xscale("log")
@@ -165,7 +169,7 @@ def _draw_timeline(axes: Axes, measurement: Measurement) -> None:
             color="#d62728",
         )
     axes.set_title(
-        f"{measurement.system} {measurement.version}, {size_text(measurement.size)}: "
+        f"{measurement.system} {measurement.version}, {size_text(measurement.case.size)}: "
         f"longest gap {length * 1e3:,.0f} ms",
         loc="left",
     )
