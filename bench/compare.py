@@ -165,6 +165,7 @@ async def _measure(
         warm_up=plan.warm_up,
         seconds=plan.seconds,
         server_pids=cluster.pids() if cluster is not None else [],
+        server_ports=cluster.ports() if cluster is not None else [],
         kill=kill,
         progress=progress,
     )
@@ -182,6 +183,7 @@ async def _measure(
         client_cpu_s=outcome.client_cpu_s,
         server_cpu_s=outcome.servers.cpu_s if cluster is not None else None,
         disk_bytes=outcome.servers.written_bytes if cluster is not None else None,
+        wire_bytes=outcome.wire_bytes if cluster is not None else None,
         killed=kill.name if kill else None,
         killed_at_s=outcome.killed_at_s,
     )

@@ -13,11 +13,11 @@ from bench.report import print_errors, print_footer, ratio, rival
 from bench.result import Comparison, Summary
 from bench.systems import RACOS
 
-_WIDTH_MIN: Final = 110  # characters; a narrower table would break its figures apart
+_WIDTH_MIN: Final = 126  # characters; a narrower table would break its figures apart
 _LEGEND: Final = (
     "ratio: of the median throughputs; range: of the ratios of single repetitions; CPU: of all "
     "nodes and the client; client: its share of that; disk: bytes written by all nodes per byte of "
-    "value written"
+    "value written; wire: bytes sent by nodes and clients per byte of value written or read"
 )
 
 
@@ -31,9 +31,10 @@ _COLUMNS: Final = (
     _Column("ops/s", lambda each: each.throughput, "{:,.0f}".format),
     _Column("p50, ms", lambda each: each.latency.quantile(0.5) * 1e3, "{:.1f}".format),
     _Column("p99, ms", lambda each: each.latency.quantile(0.99) * 1e3, "{:.1f}".format),
-    _Column("CPU, us/op", lambda each: each.cpu_us, "{:,.0f}".format),
+    _Column("CPU us/op", lambda each: each.cpu_us, "{:,.0f}".format),
     _Column("client", lambda each: each.client_share, "{:.0%}".format),
     _Column("disk", lambda each: each.disk_ratio, "{:.1f}".format),
+    _Column("wire", lambda each: each.wire_ratio, "{:.1f}".format),
 )
 
 
@@ -64,7 +65,7 @@ def _table(comparison: Comparison) -> Table:
     table = Table(
         title=f"{title}, {comparison.workload['nodes']} nodes", box=box.SIMPLE_HEAD, show_lines=True
     )
-    table.add_column("workload")
+    table.add_column("workload", no_wrap=True)
     table.add_column("")
     for column in _COLUMNS:
         table.add_column(column.title, justify="right")

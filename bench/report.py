@@ -100,6 +100,7 @@ def _rows(comparison: Comparison, case: Case) -> Sequence[_Row]:
         rows.append(
             _Row("disk bytes per value byte", lambda each: each.disk_ratio, "{:.2f}".format)
         )
+    rows.append(_Row("wire bytes per value byte", lambda each: each.wire_ratio, "{:.2f}".format))
     if comparison.workload["kill_after"] is not None:
         rows.append(_Row("longest gap, ms", lambda each: each.longest_gap * 1e3, "{:,.0f}".format))
         rows.append(_Row("errors", lambda each: float(sum(each.errors.values())), "{:,.0f}".format))

@@ -35,6 +35,7 @@ class Measurement:
     client_cpu_s: float
     server_cpu_s: float | None
     disk_bytes: int | None  # written by all nodes together
+    wire_bytes: int | None  # sent over TCP between nodes and with clients
     killed: str | None = None  # the node that was killed
     killed_at_s: float | None = None  # into the window
 
@@ -125,6 +126,12 @@ class Summary:
         return None if total is None else _per(total, self.operations * self.case.written_bytes)
 
     @property
+    def wire_ratio(self) -> float | None:
+        """Bytes sent by nodes and clients per byte of value that the operations move."""
+        total = _total(each.wire_bytes for each in self.measurements)
+        return None if total is None else _per(total, self.operations * self.case.moved_bytes)
+
+    @property
     def longest_gap(self) -> float:
         """Seconds; the worst of all repetitions."""
         return max(each.timeline.longest_gap()[0] for each in self.measurements)
@@ -151,6 +158,7 @@ class Summary:
             "client_cpu_us_per_op": self.client_us,
             "client_share_of_cpu": self.client_share,
             "disk_bytes_per_value_byte": self.disk_ratio,
+            "wire_bytes_per_value_byte": self.wire_ratio,
             "longest_gap_s": self.longest_gap,
             "errors": self.errors,
         }

@@ -93,6 +93,7 @@ def test_gets_on_a_cluster_of_its_own(tmp_path: Path) -> None:
     for each in data["measurements"]:
         assert each["operations"] > 0
         assert each["server_cpu_s"] > 0
+        assert each["wire_bytes"] > 0
     assert list((tmp_path / "data").iterdir()) == []  # what the clusters wrote is gone
 
 

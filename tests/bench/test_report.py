@@ -43,6 +43,7 @@ def measurement(system: str, operations: int, **changes: Any) -> Measurement:
         "client_cpu_s": operations * 10e-6,
         "server_cpu_s": operations * 90e-6,
         "disk_bytes": operations * 2048,
+        "wire_bytes": operations * 3072,
     }
     return Measurement(**{**fields, **changes})
 
@@ -71,6 +72,7 @@ def test_summary_of_repetitions() -> None:
     assert summary.server_us == pytest.approx(90)
     assert summary.client_share == pytest.approx(0.1)
     assert summary.disk_ratio == pytest.approx(2)
+    assert summary.wire_ratio == pytest.approx(3)
 
 
 def test_summary_without_operations_or_usage() -> None:
@@ -88,6 +90,7 @@ def test_table_shows_both_and_the_ratio() -> None:
     assert cells(text, "CPU of all servers, us/op") == ["90.0", "90.0", "1.00"]
     assert cells(text, "client's share of CPU") == ["10%", "10%", "1.00"]
     assert cells(text, "disk bytes per value byte") == ["2.00", "2.00", "1.00"]
+    assert cells(text, "wire bytes per value byte") == ["3.00", "3.00", "1.00"]
     assert cells(text, "latency max, ms") == ["10.0", "10.0", "1.00"]
     assert cells(text, "repetitions, ops/s") == ["2,500", "1,000", ""]
     assert "2 cores, a CPU, ext4, Python 3.11.0, commit abc123" in text
@@ -129,20 +132,20 @@ def test_overview_has_a_row_for_each_workload() -> None:
     text = stream.getvalue()
     assert "racos 3.6.11 against etcd 3.6.11, 3 nodes" in text
     ours, theirs = lines_of(text, "put ")
-    figures = ["5.0", "10.0", "100", "10%", "2.0"]
+    figures = ["5.0", "10.0", "100", "10%", "2.0", "3.0"]
     assert ours == ["put", "racos", "300", *figures, "2.00", "1.50-3.00"]
     assert theirs == ["1", "KiB,", "4", "clients", "etcd", "150", *figures]
     ours, theirs = lines_of(text, "YCSB A, zipfian keys")
     assert ours[-2:] == ["0.75", "0.75-0.75"]
-    assert ours[-3] == "4.0"  # only half of the operations write
+    assert ours[-4] == "4.0"  # only half of the operations write
 
 
 def test_overview_of_one_system_has_no_ratio() -> None:
     stream = StringIO()
-    lone = measurement("etcd", 300, server_cpu_s=None, disk_bytes=None)
+    lone = measurement("etcd", 300, server_cpu_s=None, disk_bytes=None, wire_bytes=None)
     print_overview(comparison(lone), Console(file=stream, width=80))
     ours, _ = lines_of(stream.getvalue(), "put ")
-    assert ours == ["put", "etcd", "150", "5.0", "10.0", "-", "-", "-"]
+    assert ours == ["put", "etcd", "150", "5.0", "10.0", "-", "-", "-", "-"]
 
 
 def test_fault_run_shows_gap_errors_and_victim() -> None:
