@@ -198,8 +198,8 @@ def test_size_text(size: int, text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill_after", [None, 1.0])
-def test_plot_is_a_picture(tmp_path: Path, kill_after: float | None) -> None:
+@pytest.mark.parametrize(("kill_after", "varied"), [(None, False), (None, True), (1.0, False)])
+def test_plot_is_a_picture(tmp_path: Path, kill_after: float | None, varied: bool) -> None:
     from bench.plot import draw
 
     fault = {} if kill_after is None else {"killed": "n1", "killed_at_s": 1.0}
@@ -208,7 +208,21 @@ def test_plot_is_a_picture(tmp_path: Path, kill_after: float | None) -> None:
         for system, count in (("racos", 300), ("etcd", 100))
         for size in (256, 65536)
     ]
+    if varied:
+        for name in ("ycsb-a", "txn", "page"):
+            case = Case.parse(f"{name}:1k")
+            measurements += [measurement(each, 50, case=case) for each in ("racos", "etcd")]
     empty = measurement("etcd", 0, case=Case("put", 2**20, 4))
     path = tmp_path / "plot.png"
     draw(comparison(*measurements, empty, kill_after=kill_after), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_plot_of_many_workloads_on_one_system(tmp_path: Path) -> None:
+    from bench.plot import draw
+
+    cases = [Case.parse(name) for name in ("put", "get", "txn", "page", "mixed")]
+    path = tmp_path / "plot.png"
+    draw(comparison(*(measurement("etcd", 50, case=case) for case in cases)), path)
     assert path.read_bytes().startswith(b"\x89PNG")
