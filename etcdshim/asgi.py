@@ -168,12 +168,11 @@ class GrpcApp:
         try:
             # At once: some clients wait for it before their first request. The empty event is what
             # makes a server part with the headers.
-            await send(_START_FULL)
-            await send(_FLUSH)
-            async with asyncio.TaskGroup() as group:
-                pump = group.create_task(stream.pump(receive))
-                await route.handler(stream)
-                pump.cancel()
+            if await _begins(send):
+                async with asyncio.TaskGroup() as group:
+                    pump = group.create_task(stream.pump(receive))
+                    await route.handler(stream)
+                    pump.cancel()
         except asyncio.CancelledError:
             error = _cancelled(stream)
         except Exception as failure:  # the supervisor of stream handlers
@@ -219,6 +218,16 @@ def _cancelled(call: Call) -> GrpcError:
     if call.end is None or call.task.uncancel() > 0:
         raise asyncio.CancelledError
     return call.end
+
+
+async def _begins(send: Send) -> bool:
+    """Send the head of a stream's answer; False if the client has left already."""
+    try:
+        await send(_START_FULL)
+        await send(_FLUSH)
+    except OSError:
+        return False
+    return True
 
 
 async def _refuse(send: Send, error: GrpcError) -> None:

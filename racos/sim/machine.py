@@ -31,7 +31,7 @@ from racos.storage.log import Appended, Batch, Log, LogError, Replayed
 from racos.storage.segment import segment_name
 
 SECRET = b"simulated"
-_SYNCS_UNTIL_PROVEN = 4  # after which a record that the log has for good says so of an earlier one
+_SYNCS_UNTIL_PROVEN = 3  # after which a record that the log has for good says so of an earlier one
 
 
 class Observer(Protocol):
@@ -226,12 +226,16 @@ class Machine:
         Not in what was written last: until a later record says that it was durable, rot of it and
         a torn tail are the same thing to a start (racos.storage.replay tells the limit).
         """
-        held = self.driver.library.held_places() if self.driver is not None else []
-        if not held or len(self._ends) < _SYNCS_UNTIL_PROVEN:
+        if self.driver is None or len(self._ends) < _SYNCS_UNTIL_PROVEN:
             return ""
-        position, index, place = held[source.randrange(len(held))]
-        if (place.segment, place.offset) >= self._ends[0]:
+        proven = [
+            each
+            for each in self.driver.library.held_places()
+            if (each[2].segment, each[2].offset) < self._ends[0]
+        ]
+        if not proven:
             return ""
+        position, index, place = proven[source.randrange(len(proven))]
         at = place.offset + source.randrange(place.length)
         if not self.disk.flip(segment_name(place.segment), at, 1 << source.randrange(8)):
             return ""

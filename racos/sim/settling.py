@@ -30,6 +30,9 @@ class Settling:
       are there, no other one;
     - each node then answers a linearizable read of everything, with all values.
 
+    A node whose disk is rotten may leave the quorum meanwhile: taking a state from another node is
+    a restart, which finds the damage and refuses. The others are a quorum without it.
+
     Not verified: a quorum in which nodes go on failing.
     """
 
@@ -71,16 +74,24 @@ class Settling:
                 raise Violation("P-14", text)
             self._run_until(self._events.now + _POLL_SECONDS)
 
+    @property
+    def _members(self) -> list[Machine]:
+        return [machine for machine in self._core if not machine.has_refused]
+
+    @property
+    def _clients(self) -> list[FinalClient]:
+        return [client for client in self.finals if not client.machine.has_refused]
+
     def _drivers(self) -> Iterator[Driver]:
-        for machine in self._core:
+        for machine in self._members:
             if machine.driver is not None:
                 yield machine.driver
 
     def _unsettled(self) -> Iterator[str]:
-        for client in self.finals:
+        for client in self._clients:
             if client.written == 0:
                 yield f"no write was acknowledged by n{client.lane} yet"
-        for machine in self._core:
+        for machine in self._members:
             if machine.driver is None:
                 yield f"n{machine.lane}, which is healthy, died"
         newest = max((driver.store.revision for driver in self._drivers()), default=0)
@@ -99,7 +110,7 @@ class Settling:
                 yield f"n{driver.me} still has {len(driver.store.leases)} abandoned leases"
 
     def _unhealed(self) -> Iterator[str]:
-        everyone = len(self._core) == self._options.nodes
+        everyone = len(self._members) == self._options.nodes
         for driver in self._drivers():
             holdings = driver.healer.holdings
             if holdings.missing:
@@ -108,13 +119,13 @@ class Settling:
                 yield f"n{driver.me} has surplus fragments of {list(holdings.surplus)}"
 
     def _read_all(self) -> None:
-        for client in self.finals:
+        for client in self._clients:
             machine = client.machine
             client.read(machine, Range(b"k", b"l"), linearizable=True)
         end = self._events.now + _LAST_READ_SECONDS
-        while self._events.now < end and any(client.open is not None for client in self.finals):
+        while self._events.now < end and any(client.open is not None for client in self._clients):
             self._run_until(self._events.now + _POLL_SECONDS)
-        for client in self.finals:
+        for client in self._clients:
             last = client.last
             if last is None or last.outcome is not Outcome.OK:
                 raise Violation("P-14", f"the last read of n{client.lane} is {last}")

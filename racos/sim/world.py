@@ -173,7 +173,7 @@ class World:
             if machine.driver is None:
                 machine.start()
         for watcher in self.watchers:
-            watcher.settle(core[0])
+            watcher.settle(next(lane for lane in core if not self.machines[lane].is_rotten))
         return core
 
     def _judge(self, core: tuple[int, ...]) -> None:
@@ -188,7 +188,9 @@ class World:
         final = Final(model, self.record.heads)
         for lane in core:
             driver = self.machines[lane].driver
-            assert driver is not None
+            if driver is None:
+                assert self.machines[lane].has_refused
+                continue
             self.digests.look(lane, driver.store)
             final.check(lane, driver.store)
             for watcher in self.watchers:

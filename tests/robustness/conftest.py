@@ -38,7 +38,7 @@ def assert_healthy(cluster: LocalCluster) -> None:
     for name in cluster.names:
         text = cluster.log_path(name).read_text(errors="replace")
         bad = [line for line in text.splitlines() if "CRITICAL" in line or "Traceback" in line]
-        assert not bad, f"{name} logged: {bad[0]}"
+        assert not bad, f"{name} logged:\n{text[text.index(bad[0]) :][:4000]}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -175,6 +175,17 @@ async def test_reset_by_the_client_cancels_the_call(
     assert app.statistics() == {"unary": 0, "streams": 0}
 
 
+async def test_a_stream_reset_at_once_is_no_error(
+    peer: RawPeer, app: GrpcApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    block = peer.encoder.encode(peer.head("/test.Service/EchoStream"))
+    peer.send(frame(HEADERS, END_HEADERS, 1, block) + frames.reset(1, frames.CANCEL))
+    peer.send(peer.request(3, ECHO, HELLO))
+    assert (await peer.answer(3))[0] == message(HELLO)
+    assert app.statistics() == {"unary": 0, "streams": 0}
+    assert not caplog.records
+
+
 async def test_client_that_vanishes_cancels_its_calls(address: str, service: Service) -> None:
     peer = await RawPeer.connect(address)
     peer.send(peer.request(1, HANG, HELLO))
