@@ -51,7 +51,7 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.cases:
             raise BenchError("nothing to compare: name a workload")
-        if not 1 <= self.processes <= min(case.clients for case in self.cases):
+        if not 1 <= self.processes <= max(case.clients for case in self.cases):
             raise BenchError("need at least one client for each process")
         if self.seconds <= 0 or self.warm_up < 0 or self.repetitions < 1:
             raise BenchError("need a window longer than 0 s and at least one repetition")
@@ -193,8 +193,9 @@ def _specs(plan: Plan, case: Case, endpoints: Sequence[str]) -> list[Spec]:
     """One spec per worker process; the clients are spread evenly."""
     specs = []
     first = 0
-    for worker in range(plan.processes):
-        count = (case.clients + worker) // plan.processes
+    workers = min(plan.processes, case.clients)
+    for worker in range(workers):
+        count = (case.clients + worker) // workers
         specs.append(
             Spec(
                 case=case,
