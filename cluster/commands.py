@@ -17,6 +17,7 @@ from rich.table import Table
 
 from cluster.backup import restore_command, snapshot_app
 from cluster.find import NotFound
+from cluster.fsck import fsck_command
 from cluster.spec import STATE_FILE, ClusterError, lay_out
 from cluster.supervisor import READY_TIMEOUT, LocalCluster, State
 from racos import __version__
@@ -38,6 +39,7 @@ cluster_app = typer.Typer(
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(snapshot_app, name="snapshot")
 app.command("restore")(restore_command)
+app.command("fsck")(fsck_command)
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Directory of the local cluster.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Nodes: n1, n2, ..")]
@@ -146,7 +148,18 @@ def up(
 def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Show the nodes: state, pid, addresses, readiness, lanes, missing fragments, space on disk."""
     cluster = LocalCluster.open(data_dir)
-    titles = ("node", "state", "pid", "clients", "peers", "ready", "lane", "missing", "MiB on disk")
+    titles = (
+        "node",
+        "state",
+        "pid",
+        "clients",
+        "peers",
+        "ready",
+        "lane",
+        "missing",
+        "scrub",
+        "MiB on disk",
+    )
     lanes_off = cluster.lanes_off()
     table = Table(*titles, box=None)
     for node in cluster.spec.nodes:
