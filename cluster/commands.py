@@ -175,6 +175,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             "yes" if running and cluster.is_ready(node.name) else "no",
             "-" if lanes_off is None else "off" if node.name in lanes_off else "on",
             "-" if missing is None else f"{missing:.0f}",
+            _scrubbed(cluster, node.name) if running else "-",
             f"{_disk_bytes(cluster.data_path(node.name)) / _DISK_UNIT:.1f}",
         )
     Console(width=max(Console().width, _STATUS_COLUMNS)).print(table)
@@ -333,6 +334,15 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _endpoints_line(cluster: LocalCluster) -> str:
     return f"export ETCDCTL_ENDPOINTS={','.join(cluster.endpoints())}"
+
+
+def _scrubbed(cluster: LocalCluster, name: str) -> str:
+    """How far a node is with checking what it has at rest, or when it was done with that."""
+    progress = cluster.figure(name, "racos_scrub_progress")
+    since = cluster.figure(name, "racos_scrub_last_pass_seconds")
+    if progress is None or since is None:
+        return "-"
+    return f"{progress:.0%}" if progress < 1 or since < 0 else f"{since / 60:.0f} min ago"
 
 
 def _disk_bytes(directory: Path) -> int:
