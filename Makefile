@@ -11,7 +11,7 @@ NODES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help up down test coverage lint format bench clean
+.PHONY: help up down test coverage lint format bench micro clean
 
 help:
 	@echo "make up      start $(NODES) nodes on this machine (clients from port $(PORT)) and show them at work"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint    check format, style, types and imports"
 	@echo "make format  format the code"
 	@echo "make bench   compare with stock etcd"
+	@echo "make micro   micro benchmarks, and the cost of a put by stage"
 	@echo "make clean   remove $(VENV) and caches"
 
 up: $(VENV)/.racos-etcd
@@ -50,6 +51,12 @@ format: $(VENV)/.racos-dev
 bench: $(VENV)/.racos-bench
 	$(BIN)/racos bench put --size 256 --clients 100 --nodes $(NODES)
 	$(BIN)/racos bench put --size 65536 --clients 32 --nodes $(NODES)
+
+# Without the option of setup.cfg that leaves benchmarks out of the tests.
+micro: $(VENV)/.racos-dev
+	$(BIN)/python -m pytest -o addopts="" --benchmark-only --benchmark-columns=median,iqr,ops \
+		tests/micro
+	$(BIN)/python -m tests.micro
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

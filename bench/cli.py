@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,27 +18,30 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from bench.cases import (
+    GET,
+    GET_SERIALIZABLE,
+    PUT,
+    USUAL,
+    WORKLOADS,
+    Case,
+    parse_size,
+)
 from bench.compare import Plan, compare
+from bench.draws import DISTRIBUTIONS
 from bench.drive import BenchError
+from bench.overview import print_overview
 from bench.report import print_report
+from bench.result import Comparison
 from bench.systems import ETCD, RACOS, SYSTEMS
+
+_T = TypeVar("_T")
 
 app = typer.Typer(
     help="Compare Racos with stock etcd under the same load, in one run.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-_UNITS: Final = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20}
-
-
-def parse_size(text: str) -> int:
-    """Bytes of `256`, `64k`, `64KiB` or `1M`; raises typer.BadParameter."""
-    match = re.fullmatch(r"(\d+)\s*([a-z]*)", text.strip().lower())
-    if match is None or match[2] not in _UNITS:
-        raise typer.BadParameter(f"{text!r} is no size: want bytes, or a number with k or m")
-    return int(match[1]) * _UNITS[match[2]]
-
 
 Sizes = Annotated[
     list[str], typer.Option("--size", help="Bytes of a value (256, 64k, 1m); repeat.")
@@ -109,9 +112,9 @@ def put(
 ) -> None:
     """Puts of random values."""
     _run(
-        "put", json_file, plot, size=size, only=only, systems=systems, endpoints=endpoints,
-        clients=clients, nodes=nodes, seconds=seconds, warm_up=warm_up, repetitions=repetitions,
-        etcd=etcd, data_dir=data_dir,
+        _cases(PUT, size, clients), json_file, plot, only=only, systems=systems,
+        endpoints=endpoints, nodes=nodes, seconds=seconds,
+        warm_up=warm_up, repetitions=repetitions, etcd=etcd, data_dir=data_dir,
         keys=keys, connections=connections, processes=processes, timeout=timeout,
         kill_after=kill_after, writers=writers,
     )  # fmt: skip
@@ -143,11 +146,48 @@ def get(
 ) -> None:
     """Gets of single keys, linearizable unless said otherwise."""
     _run(
-        "get", json_file, plot, size=size, only=only, systems=systems, endpoints=endpoints,
-        clients=clients, nodes=nodes, seconds=seconds, warm_up=warm_up, repetitions=repetitions,
-        etcd=etcd, data_dir=data_dir,
+        _cases(GET_SERIALIZABLE if serializable else GET, size, clients), json_file, plot,
+        only=only, systems=systems, endpoints=endpoints, nodes=nodes, seconds=seconds,
+        warm_up=warm_up, repetitions=repetitions, etcd=etcd, data_dir=data_dir,
         keys=keys, connections=connections, processes=processes, timeout=timeout,
-        kill_after=kill_after, serializable=serializable,
+        kill_after=kill_after,
+    )  # fmt: skip
+
+
+@app.command("compare")
+def compare_workloads(
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME[:SIZE[:CLIENTS[:DISTRIBUTION]]], such as ycsb-a:64k:32:uniform; repeat. "
+            f"Names: {', '.join(WORKLOADS)}. Distributions: {', '.join(DISTRIBUTIONS)}.  "
+            "[default: all of them, at usual sizes]"
+        ),
+    ] = None,
+    nodes: Nodes = 3,
+    seconds: Seconds = 5.0,
+    warm_up: WarmUp = 1.0,
+    repetitions: Repetitions = 5,
+    only: Only = None,
+    systems: Systems = None,
+    endpoints: Endpoints = None,
+    etcd: Etcd = None,
+    data_dir: DataDir = None,
+    keys: Keys = None,
+    connections: Connections = 1,
+    processes: Processes = 1,
+    timeout: Timeout = None,
+    seed: Annotated[int, typer.Option(help="Of values, keys and the order of operations.")] = 1,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """Many workloads in one run and one table: puts, gets, mixes, pages, transactions."""
+    cases = tuple(_checked(Case.parse, text) for text in workload or USUAL)
+    _run(
+        cases, json_file, plot, only=only, systems=systems, endpoints=endpoints, nodes=nodes,
+        seconds=seconds, warm_up=warm_up, repetitions=repetitions, etcd=etcd, data_dir=data_dir,
+        keys=keys, connections=connections, processes=processes, timeout=timeout, seed=seed,
+        show=print_overview,
     )  # fmt: skip
 
 
@@ -178,21 +218,20 @@ class _Display:
 
 
 def _run(
-    operation: str,
+    cases: tuple[Case, ...],
     json_file: Path | None,
     plot: Path | None,
     *,
-    size: list[str],
     only: str | None,
     systems: str | None,
     endpoints: str | None,
+    show: Callable[[Comparison, Console], None] = print_report,
     **options: Any,
 ) -> None:
     """Carry a command out; an error is one line on stderr and exit code 1."""
     try:
         plan = Plan(
-            operation=operation,
-            sizes=tuple(parse_size(text) for text in size),
+            cases=cases,
             systems=_systems(only or systems, endpoints),
             endpoints=tuple(each.strip() for each in (endpoints or "").split(",") if each.strip()),
             **options,
@@ -209,7 +248,7 @@ def _run(
             console=Console(stderr=True),
         ) as bars:
             comparison = compare(plan, _Display(bars))
-        print_report(comparison, Console())
+        show(comparison, Console())
         if json_file is not None:
             json_file.write_text(json.dumps(comparison.to_json()) + "\n")
         if plot is not None:
@@ -218,6 +257,18 @@ def _run(
         _refuse(f"{error.name} is not installed: pip install 'racos[bench]'")
     except (BenchError, OSError) as error:
         _refuse(str(error))
+
+
+def _cases(workload: str, sizes: Sequence[str], clients: int) -> tuple[Case, ...]:
+    return tuple(Case(workload, _checked(parse_size, size), clients) for size in sizes)
+
+
+def _checked(parse: Callable[[str], _T], text: str) -> _T:
+    """What a parser makes of an option; its refusal is the option's."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _systems(asked: str | None, endpoints: str | None) -> tuple[str, ...]:

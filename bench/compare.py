@@ -1,4 +1,4 @@
-"""Paired runs: the systems take turns under one load, so that a drifting machine is fair to both.
+"""Paired runs: the systems take turns under each load, so that a drifting machine is fair to both.
 
 Each repetition starts a fresh cluster, warms it up, measures a window, and removes it all.
 """
@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from bench.cases import Case
 from bench.drive import BenchError, Drive, Kill
 from bench.probe import leader_position, member_status
 from bench.result import Comparison, Machine, Measurement
@@ -30,9 +31,7 @@ _KEY_SPACE_BYTES: Final = 64 * 2**20  # fewer keys for large values, lest fillin
 class Plan:
     """What to compare. Sizes in bytes, times in seconds."""
 
-    operation: str  # "put" or "get"
-    sizes: tuple[int, ...]
-    clients: int
+    cases: tuple[Case, ...]
     nodes: int = 3
     seconds: float = 5.0
     warm_up: float = 1.0
@@ -44,16 +43,15 @@ class Plan:
     keys: int | None = None
     connections: int = 1
     processes: int = 1
-    serializable: bool = False
     timeout: float | None = None
     kill_after: float | None = None
     writers: int | None = None  # how many nodes get clients; all of them
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.operation not in ("put", "get"):
-            raise BenchError(f"unknown operation {self.operation!r}")
-        if not 1 <= self.processes <= self.clients:
+        if not self.cases:
+            raise BenchError("nothing to compare: name a workload")
+        if not 1 <= self.processes <= max(case.clients for case in self.cases):
             raise BenchError("need at least one client for each process")
         if self.seconds <= 0 or self.warm_up < 0 or self.repetitions < 1:
             raise BenchError("need a window longer than 0 s and at least one repetition")
@@ -62,10 +60,17 @@ class Plan:
         if self.kill_after is not None and self.endpoints:
             raise BenchError("--kill-after needs a cluster of its own: leave --endpoints away")
 
-    def key_count(self, size: int) -> int:
+    def key_count(self, case: Case) -> int:
         """Keys in use; a multiple of the clients, so that each client has keys of its own."""
-        wanted = self.keys or min(_KEYS, max(1, _KEY_SPACE_BYTES // max(1, size)))
-        return -(-wanted // self.clients) * self.clients
+        wanted = self.keys or min(_KEYS, max(1, _KEY_SPACE_BYTES // max(1, case.size)))
+        return -(-wanted // case.clients) * case.clients
+
+    def order(self, repetition: int) -> tuple[str, ...]:
+        """The systems' turns; every second repetition goes the other way round.
+
+        So neither always has the other's aftermath on the disk.
+        """
+        return self.systems if repetition % 2 else self.systems[::-1]
 
     @property
     def call_timeout(self) -> float:
@@ -101,42 +106,42 @@ def compare(plan: Plan, progress: Progress) -> Comparison:
     """Carry a plan out. Raises BenchError with one clear line."""
     with _data_dir(plan) as directory:
         comparison = Comparison(Machine.here(filesystem_of(directory)), plan.to_json())
-        for size in plan.sizes:
-            for repetition in range(1, plan.repetitions + 1):
-                for system in plan.systems:
-                    title = f"{system}, {size} B, {repetition}/{plan.repetitions}"
-                    progress.begin(title, plan.warm_up + plan.seconds)
-                    try:
-                        measurement = _repetition(
-                            plan, system, size, repetition, directory, progress
-                        )
-                    except (ClusterError, OSError, TimeoutError) as error:
-                        raise BenchError(f"{system}: {error}") from error
-                    comparison.measurements.append(measurement)
-                    progress.end(measurement.operations / measurement.seconds)
+        for turn in _turns(plan):
+            title = f"{turn.system}, {turn.case.full_text}, {turn.repetition}/{plan.repetitions}"
+            progress.begin(title, plan.warm_up + plan.seconds)
+            try:
+                measurement = _take(plan, turn, directory, progress)
+            except (ClusterError, OSError, TimeoutError) as error:
+                raise BenchError(f"{turn.system}: {error}") from error
+            comparison.measurements.append(measurement)
+            progress.end(measurement.operations / measurement.seconds)
     return comparison
 
 
-def _repetition(
-    plan: Plan, system: str, size: int, repetition: int, directory: Path, progress: Progress
-) -> Measurement:
+class _Turn(NamedTuple):
+    """One measurement to take."""
+
+    case: Case
+    repetition: int
+    system: str
+
+
+def _turns(plan: Plan) -> Iterator[_Turn]:
+    for case in plan.cases:
+        for repetition in range(1, plan.repetitions + 1):
+            for system in plan.order(repetition):
+                yield _Turn(case, repetition, system)
+
+
+def _take(plan: Plan, turn: _Turn, directory: Path, progress: Progress) -> Measurement:
     if plan.endpoints:
-        return asyncio.run(_measure(plan, system, size, repetition, plan.endpoints, None, progress))
+        return asyncio.run(_measure(plan, turn, plan.endpoints, None, progress))
     progress.note(f"starting {plan.nodes} nodes")
-    home = directory / f"{system}-{size}-{repetition}"
+    home = directory / f"{turn.system}-{turn.repetition}"
     try:
-        with cluster_of(system, plan.nodes, home, plan.etcd) as cluster:
-            return asyncio.run(
-                _measure(
-                    plan,
-                    system,
-                    size,
-                    repetition,
-                    cluster.endpoints()[: plan.writers],
-                    cluster,
-                    progress,
-                )
-            )
+        with cluster_of(turn.system, plan.nodes, home, plan.etcd) as cluster:
+            endpoints = cluster.endpoints()[: plan.writers]
+            return asyncio.run(_measure(plan, turn, endpoints, cluster, progress))
     finally:
         shutil.rmtree(home, ignore_errors=True)
         os.sync()  # what one system left in the page cache must not slow the next one's syncs
@@ -144,9 +149,7 @@ def _repetition(
 
 async def _measure(
     plan: Plan,
-    system: str,
-    size: int,
-    repetition: int,
+    turn: _Turn,
     endpoints: Sequence[str],
     cluster: Supervisor | None,
     progress: Progress,
@@ -158,19 +161,20 @@ async def _measure(
         victim = cluster.names[await leader_position(endpoints)]
         kill = Kill(plan.kill_after, victim, cluster.kill)
     drive = Drive(
-        specs=_specs(plan, size, endpoints),
+        specs=_specs(plan, turn.case, endpoints),
         warm_up=plan.warm_up,
         seconds=plan.seconds,
         server_pids=cluster.pids() if cluster is not None else [],
+        server_ports=cluster.ports() if cluster is not None else [],
         kill=kill,
         progress=progress,
     )
     outcome = await drive.run()
     return Measurement(
-        system=system,
+        system=turn.system,
         version=version,
-        size=size,
-        repetition=repetition,
+        case=turn.case,
+        repetition=turn.repetition,
         seconds=plan.seconds,
         operations=outcome.latency.total,
         errors=outcome.errors,
@@ -179,31 +183,30 @@ async def _measure(
         client_cpu_s=outcome.client_cpu_s,
         server_cpu_s=outcome.servers.cpu_s if cluster is not None else None,
         disk_bytes=outcome.servers.written_bytes if cluster is not None else None,
+        wire_bytes=outcome.wire_bytes if cluster is not None else None,
         killed=kill.name if kill else None,
         killed_at_s=outcome.killed_at_s,
     )
 
 
-def _specs(plan: Plan, size: int, endpoints: Sequence[str]) -> list[Spec]:
+def _specs(plan: Plan, case: Case, endpoints: Sequence[str]) -> list[Spec]:
     """One spec per worker process; the clients are spread evenly."""
     specs = []
     first = 0
-    for worker in range(plan.processes):
-        count = (plan.clients + worker) // plan.processes
+    workers = min(plan.processes, case.clients)
+    for worker in range(workers):
+        count = (case.clients + worker) // workers
         specs.append(
             Spec(
-                operation=plan.operation,
+                case=case,
                 endpoints=list(endpoints),
                 clients=count,
                 first=first,
-                clients_total=plan.clients,
-                keys=plan.key_count(size),
-                size=size,
+                keys=plan.key_count(case),
                 connections=plan.connections,
                 timeout=plan.call_timeout,
-                serializable=plan.serializable,
                 tolerant=plan.kill_after is not None,
-                prefill=worker == 0,
+                prefill=worker == 0 and case.needs_keys,
                 seed=plan.seed,
             )
         )

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from bench.procfs import Meter, Usage
 from bench.recorder import Histogram, Timeline
+from bench.wire import WireMeter
 from bench.worker import Spec, encode
 
 _READY_TIMEOUT_S: Final = 660.0  # filling the key space may take most of it
@@ -50,6 +51,7 @@ class Outcome(NamedTuple):
     errors: dict[str, int]
     client_cpu_s: float
     servers: Usage  # within the window
+    wire_bytes: int | None  # between nodes and with clients, within the window
     killed_at_s: float | None
 
 
@@ -71,6 +73,7 @@ class Drive:
         warm_up: float,
         seconds: float,
         server_pids: Sequence[int],
+        server_ports: Sequence[int],
         kill: Kill | None,
         progress: Watcher,
     ) -> None:
@@ -78,6 +81,7 @@ class Drive:
         self._warm_up = warm_up
         self._seconds = seconds
         self._server_pids = server_pids
+        self._server_ports = server_ports
         self._kill = kill
         self._progress = progress
         self._done = [0] * len(specs)
@@ -94,7 +98,7 @@ class Drive:
                 await worker.wait()
 
     async def _run(self) -> Outcome:
-        filling = self._specs[0].operation == "get"
+        filling = self._specs[0].prefill
         self._progress.note("putting the keys" if filling else "connecting")
         for index, spec in enumerate(self._specs):
             self._workers.append(await _spawn(spec))
@@ -117,7 +121,7 @@ class Drive:
         ]
         try:
             results = await asyncio.gather(*tasks)
-            return self._merge(results, await watch, await kill)
+            return self._merge(results, *await watch, await kill)
         finally:
             for task in (*tasks, watch, kill):
                 task.cancel()
@@ -141,22 +145,25 @@ class Drive:
         code = await self._workers[index].wait()
         raise BenchError(f"the load generator ended with exit code {code}")
 
-    async def _watch_servers(self, begin: float, end: float) -> Usage:
+    async def _watch_servers(self, begin: float, end: float) -> tuple[Usage, int | None]:
         """Sample the servers within the window; show the rate all along."""
         start = monotonic()
         self._progress.note("warming up")
-        await self._show_until(begin, start, None)
+        await self._show_until(begin, start, ())
         self._progress.note("measuring")
-        meter = Meter(self._server_pids)
-        await self._show_until(end, start, meter)
+        meter, wire = Meter(self._server_pids), WireMeter(self._server_ports)
+        await self._show_until(end, start, (meter, wire))
         meter.sample()
-        return meter.used()
+        wire.sample()
+        return meter.used(), wire.used()
 
-    async def _show_until(self, until: float, start: float, meter: Meter | None) -> None:
+    async def _show_until(
+        self, until: float, start: float, meters: Sequence[Meter | WireMeter]
+    ) -> None:
         before = (monotonic(), sum(self._done))
         rate = 0.0
         while (now := monotonic()) < until:
-            if meter is not None:
+            for meter in meters:
                 # Often, because a node that is killed takes its counters with it.
                 meter.sample()
             done = sum(self._done)
@@ -175,7 +182,11 @@ class Drive:
         return killed_at
 
     def _merge(
-        self, results: Sequence[dict[str, Any]], servers: Usage, killed_at: float | None
+        self,
+        results: Sequence[dict[str, Any]],
+        servers: Usage,
+        wire_bytes: int | None,
+        killed_at: float | None,
     ) -> Outcome:
         latency, timeline = Histogram(), Timeline(self._seconds)
         errors: Counter[str] = Counter()
@@ -184,7 +195,7 @@ class Drive:
             timeline.merge(Timeline.from_json(result["timeline"]))
             errors.update(result["errors"])
         cpu = sum(result["cpu_s"] for result in results)
-        return Outcome(latency, timeline, dict(errors), cpu, servers, killed_at)
+        return Outcome(latency, timeline, dict(errors), cpu, servers, wire_bytes, killed_at)
 
 
 async def _spawn(spec: Spec) -> Process:

@@ -17,6 +17,8 @@ from etcdshim.http2.frames import ProtocolError
 
 # Distinct response blocks remembered; a `date` header adds one a second, so there is a bound.
 _BLOCKS_MAX: Final = 1024
+_CONSTANT: Final = b"\x83\x86"  # :method POST, :scheme http
+_NEWEST: Final = 62  # the index of the newest entry of the dynamic table
 
 
 class Outcome(NamedTuple):
@@ -34,24 +36,42 @@ def _string(text: bytes) -> bytes:
     return bytes((len(text),)) + text
 
 
-def request_blocks(path: str, authority: str) -> tuple[bytes, bytes]:
-    """Header blocks of a gRPC call: for the first request of a connection, and for all that follow.
+class RequestBlocks:
+    """Header blocks of the gRPC calls of one connection.
 
-    The first enters its fields into the peer's dynamic table, the others name them by index, as any
-    gRPC client's encoder ends up doing; so the servers' work is that of real traffic.
+    A field enters the peer's dynamic table when it is first sent and is named by its index from
+    then on, as any gRPC client's encoder ends up doing; so the servers' work is that of real
+    traffic.
     """
-    fields = (
-        (b"\x44", path.encode()),  # :path is entry 4 of the static table
-        (b"\x41", authority.encode()),  # :authority
-        (b"\x5f", b"application/grpc"),  # content-type
-        (b"\x40\x02te", b"trailers"),
-        (b"\x7a", b"racos-bench"),  # user-agent
-    )
-    constant = b"\x83\x86"  # :method POST, :scheme http
-    first = constant + b"".join(name + _string(value) for name, value in fields)
-    newest = 62  # the newest entry of the dynamic table; ours were added in the order of `fields`
-    indices = range(newest + len(fields) - 1, newest - 1, -1)
-    return first, constant + bytes(0x80 | index for index in indices)
+
+    def __init__(self, authority: str) -> None:
+        self._common = (
+            (b"\x41", authority.encode()),  # :authority
+            (b"\x5f", b"application/grpc"),  # content-type
+            (b"\x40\x02te", b"trailers"),
+            (b"\x7a", b"racos-bench"),  # user-agent
+        )
+        self._entered: list[bytes] = []  # the dynamic table, oldest entry first
+
+    def first(self, path: str) -> bytes:
+        """The block of the first call to a path; the blocks for other paths change with it."""
+        fields = ((b"\x44", path.encode()), *self._common)  # :path is entry 4 of the static table
+        return _CONSTANT + b"".join(self._field(*field) for field in fields)
+
+    def following(self, path: str) -> bytes:
+        """The block of each later call to a path, until the next new one."""
+        values = (path.encode(), *(value for _, value in self._common))
+        return _CONSTANT + b"".join(self._index(value) for value in values)
+
+    def _field(self, name: bytes, value: bytes) -> bytes:
+        if value in self._entered:
+            return self._index(value)
+        self._entered.append(value)
+        return name + _string(value)
+
+    def _index(self, value: bytes) -> bytes:
+        behind_newest = len(self._entered) - 1 - self._entered.index(value)
+        return bytes((0x80 | _NEWEST + behind_newest,))
 
 
 class ResponseBlocks:

@@ -2,18 +2,19 @@
 
 One Protocol object reads frames in place, hands each finished call to its Exchange, and joins all
 that the exchanges send in return into one write. Flow control is honoured both ways; nothing is
-awaited, and no task or future exists per call. One connection calls one method, so that its header
-block is constant.
+awaited, and no task or future exists per call. A connection calls a few methods that are known when
+it is made, so that their header blocks are built once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Callable
 from time import monotonic
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
-from bench.frames import Outcome, ResponseBlocks, request_blocks
+from bench.frames import Outcome, RequestBlocks, ResponseBlocks
 from etcdshim.http2.frames import (
     ACK,
     CANCEL,
@@ -79,6 +80,19 @@ class Exchange:
         raise NotImplementedError
 
 
+class _Head(NamedTuple):
+    """A request's frames up to its body, but for stream and length."""
+
+    start: bytes  # of the HEADERS frame, up to its stream
+    block: bytes
+    pack: Callable[..., bytes]  # both frames' heads, with stream and length
+
+    @classmethod
+    def of(cls, block: bytes) -> _Head:
+        start = frame_header(len(block), HEADERS, END_HEADERS, 0)[:5]
+        return cls(start, block, struct.Struct(f">5sL{len(block)}sHBBBL").pack)
+
+
 class _Upload:
     """The part of a request's body that the windows did not allow to be sent yet."""
 
@@ -92,13 +106,13 @@ class _Upload:
 
 
 class Connection(asyncio.Protocol):
-    """A client connection for one gRPC method. `send` queues, `flush` writes.
+    """A client connection for some gRPC methods. `send` queues, `flush` writes.
 
     Calls in flight are bounded by the caller (one per Exchange) and the peer (`streams_max`).
     A connection has 2**30 streams in it, hours more than any run.
     """
 
-    def __init__(self, path: str, authority: str) -> None:
+    def __init__(self, paths: tuple[str, ...], authority: str) -> None:
         self.authority = authority
         self.streams_max = WINDOW_MAX
         self.closed = False
@@ -119,29 +133,31 @@ class Connection(asyncio.Protocol):
         self._small = FRAME_SIZE_DEFAULT  # a body up to this size goes out as one frame at once
         self._received = 0
         self._reason = "connection closed by the client"
-        first, self._following = request_blocks(path, authority)
-        self._use_block(first)
+        self._paths = paths
+        self._requests = RequestBlocks(authority)
+        self._heads: list[_Head | None] = [None] * len(paths)  # None: not called yet
 
     # Calls.
 
-    def send(self, exchange: Exchange, body: bytes) -> None:
-        """Start a call; `body` is the request with its gRPC prefix. Not on a closed connection."""
+    def send(self, exchange: Exchange, body: bytes, method: int = 0) -> None:
+        """Start a call of a method (its place in `paths`). Not on a closed connection.
+
+        `body` is the request with its gRPC prefix.
+        """
+        request = self._heads[method] or self._introduce(method)
         stream = self._next_stream
         self._next_stream = stream + 2
         self._streams[stream] = exchange
         size = len(body)
         if size <= self._small and size <= self._window:
             self._window -= size
-            head = self._pack_request(
-                self._head, stream, self._block, size >> 8, size & 0xFF, DATA, END_STREAM, stream
-            )
+            start, block, pack = request
+            head = pack(start, stream, block, size >> 8, size & 0xFF, DATA, END_STREAM, stream)
             self._out += (head, body)
         else:
-            self._out.append(self._head + stream.to_bytes(4, "big") + self._block)
+            self._out.append(request.start + stream.to_bytes(4, "big") + request.block)
             self._uploads[stream] = _Upload(memoryview(body), self._stream_window)
             self._pump()
-        if stream == 1:
-            self._use_block(self._following)
 
     def flush(self) -> None:
         """Write what is queued; done after each read anyway, by the owner after other sends."""
@@ -343,10 +359,13 @@ class Connection(asyncio.Protocol):
 
     # Writing.
 
-    def _use_block(self, block: bytes) -> None:
-        self._block = block
-        self._head = frame_header(len(block), HEADERS, END_HEADERS, 0)[:5]
-        self._pack_request = struct.Struct(f">5sL{len(block)}sHBBBL").pack
+    def _introduce(self, method: int) -> _Head:
+        """The head of a method's first call; what it enters at the peer shifts all indices."""
+        first = _Head.of(self._requests.first(self._paths[method]))
+        for each, path in enumerate(self._paths):
+            if each == method or self._heads[each] is not None:
+                self._heads[each] = _Head.of(self._requests.following(path))
+        return first
 
     def _pump(self) -> None:
         """Send of the waiting bodies what the windows allow, oldest first."""
@@ -376,11 +395,7 @@ class Connection(asyncio.Protocol):
             exchange.failed(reason, now)
 
 
-async def connect(
-    endpoint: str,
-    path: str,
-    timeout: float,
-) -> Connection:
+async def connect(endpoint: str, paths: tuple[str, ...], timeout: float) -> Connection:
     """Connect to `host:port` and wait, `timeout` seconds at most, for the server's settings.
 
     Raises ConnectionError with the endpoint in its text.
@@ -393,7 +408,7 @@ async def connect(
         async with asyncio.timeout(timeout):
             try:
                 _, connection = await loop.create_connection(
-                    lambda: Connection(path, endpoint), host.strip("[]"), int(port)
+                    lambda: Connection(paths, endpoint), host.strip("[]"), int(port)
                 )
             except OSError as error:
                 raise ConnectionError(f"{endpoint}: cannot connect: {error}") from error

@@ -76,7 +76,8 @@ class Client(Exchange):
         self.body = b""
         if self.more:
             self.more.clear()  # of a try that was cut off
-        self.connection.send(self, self._load.workload.request(self.number))
+        method, body = self._load.workload.request(self.number)
+        self.connection.send(self, body, method)
 
     def answered(self, outcome: Outcome, now: float) -> None:
         load = self._load
@@ -88,7 +89,9 @@ class Client(Exchange):
         except (WrongAnswer, ProtocolError) as error:
             load.fail(f"{self.connection.authority}: {error}")
             return
-        if load.succeed(self, revision, now):
+        if not revision:
+            self.send(now)  # the operation's next request
+        elif load.succeed(self, revision, now):
             self.start(now)
 
     def failed(self, reason: str, now: float) -> None:
@@ -139,7 +142,7 @@ class Load:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(connect(endpoint, self.workload.path, _CONNECT_TIMEOUT_S))
+                    group.create_task(connect(endpoint, self.workload.paths, _CONNECT_TIMEOUT_S))
                     for endpoint in self._endpoints
                 ]
         except ExceptionGroup as group_error:

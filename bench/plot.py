@@ -1,4 +1,7 @@
-"""A comparison as a picture: throughput and latency, or, for a fault run, successes over time."""
+"""A comparison as a picture: throughput and latency, or, for a fault run, successes over time.
+
+Many workloads in one run have a picture of another kind (`plot_overview`).
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report import ratio, size_text, workload_text
+from bench.cases import Case, size_text
+from bench.plot_overview import draw_overview
+from bench.plot_style import colour_of, plot_latencies, set_latency_axes
+from bench.report import ratio
 from bench.result import Comparison, Measurement, Summary
-from bench.systems import ETCD, QUEUE, RACOS
 
-_COLOURS: Final = {RACOS: "#1f77b4", ETCD: "#e07b00", QUEUE: "#7a5195"}
-_OTHER: Final = "#555555"
 _LINES: Final = ("-", "--", ":", "-.")  # one style per value size
 _STEP_S: Final = 0.05  # of the fault run's time line: 10 ms would be all noise
 
@@ -24,6 +27,8 @@ def draw(comparison: Comparison, path: Path) -> None:
     with mpl.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}):
         if comparison.workload["kill_after"] is not None:
             figure = _draw_fault(comparison)
+        elif _is_varied(comparison):
+            figure = draw_overview(comparison, _systems_text(comparison))
         else:
             figure = _draw_figures(comparison)
         figure.savefig(path, dpi=120)
@@ -35,10 +40,6 @@ def _figure(rows: int, columns: int, height: float, **options: Any) -> tuple[Fig
     return figure, list(axes.flat)
 
 
-def _colour(system: str) -> str:
-    return _COLOURS.get(system, _OTHER)
-
-
 def _draw_figures(comparison: Comparison) -> Figure:
     figure, (left, right) = _figure(1, 2, 5)
     summaries = comparison.summaries()
@@ -48,13 +49,23 @@ def _draw_figures(comparison: Comparison) -> Figure:
     return figure
 
 
+def _is_varied(comparison: Comparison) -> bool:
+    """Whether there is more than one workload, or more sizes than one pair of axes can hold."""
+    cases = comparison.summaries()
+    return len({case.text for case in cases}) > 1 or len(cases) > len(_LINES)
+
+
 def _title(comparison: Comparison) -> str:
+    return f"{_systems_text(comparison)}: {comparison.measurements[0].case.text}"
+
+
+def _systems_text(comparison: Comparison) -> str:
     versions = {each.system: each.version for each in comparison.measurements}
     names = " against ".join(f"{system} {version}" for system, version in versions.items())
-    return f"{names}: {workload_text(comparison)}"
+    return f"{names}, {comparison.workload['nodes']} nodes"
 
 
-def _draw_throughput(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> None:
+def _draw_throughput(axes: Axes, summaries: dict[Case, dict[str, Summary]]) -> None:
     systems = list(dict.fromkeys(name for group in summaries.values() for name in group))
     width = 0.8 / len(systems)
     for position, group in enumerate(summaries.values()):
@@ -63,7 +74,7 @@ def _draw_throughput(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> No
             low = summary.throughput - min(summary.throughputs)
             high = max(summary.throughputs) - summary.throughput
             label = system if position == 0 else None
-            axes.bar(at, summary.throughput, width * 0.94, color=_colour(system), label=label)
+            axes.bar(at, summary.throughput, width * 0.94, color=colour_of(system), label=label)
             axes.errorbar(at, summary.throughput, [[low], [high]], color="black", capsize=4)
             note = f"{summary.throughput:,.0f}/s"
             axes.annotate(
@@ -87,29 +98,19 @@ def _draw_throughput(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> No
     axes.legend(frameon=False)
 
 
-def _size_label(size: int, group: dict[str, Summary]) -> str:
+def _size_label(case: Case, group: dict[str, Summary]) -> str:
     share = ratio(group, lambda each: each.throughput)
-    return size_text(size) if share is None else f"{size_text(size)}\nratio {share:.2f}"
+    clients = "1 client" if case.clients == 1 else f"{case.clients} clients"
+    label = f"{size_text(case.size)}\n{clients}"
+    return label if share is None else f"{label}\nratio {share:.2f}"
 
 
-def _draw_latency(axes: Axes, summaries: dict[int, dict[str, Summary]]) -> None:
-    for position, (size, group) in enumerate(summaries.items()):
+def _draw_latency(axes: Axes, summaries: dict[Case, dict[str, Summary]]) -> None:
+    for position, (case, group) in enumerate(summaries.items()):
         for system, summary in group.items():
-            total = summary.latency.total
-            times: list[float] = []
-            shares: list[float] = []
-            seen = 0
-            for upper, count in summary.latency.steps():
-                seen += count
-                times.append(upper * 1e3)
-                shares.append(100 * seen / total)
-            label = system if len(summaries) == 1 else f"{system}, {size_text(size)}"
-            style = _LINES[position % len(_LINES)]
-            axes.plot(times, shares, style, color=_colour(system), linewidth=2, label=label)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_ylim(0, 100)
-    axes.grid(alpha=0.3)
+            label = system if len(summaries) == 1 else f"{system}, {size_text(case.size)}"
+            plot_latencies(axes, summary, label, _LINES[position % len(_LINES)])
+    set_latency_axes(axes)
     axes.set_xlabel("latency, ms")
     axes.set_ylabel("% of operations at most this late")
     axes.set_title("Latency: further left is better")
@@ -126,7 +127,7 @@ def _draw_fault(comparison: Comparison) -> Figure:
         if kept is None or each.timeline.longest_gap() > kept.timeline.longest_gap():
             worst[each.system] = each
     figure, panels = _figure(len(worst), 1, 1 + 3 * len(worst), sharex=True)
-    figure.suptitle(f"{_title(comparison)}: one node killed")
+    figure.suptitle(f"{_title(comparison)}, one node killed")
     for axes, measurement in zip(panels, worst.values(), strict=True):
         _draw_timeline(axes, measurement)
     panels[-1].set_xlabel("seconds")
@@ -140,7 +141,7 @@ def _draw_timeline(axes: Axes, measurement: Measurement) -> None:
     starts = range(0, len(timeline.counts) - 1, group)
     rates = [sum(timeline.counts[at : at + group]) / _STEP_S for at in starts]
     times = [at * timeline.STEP_S for at in starts]
-    colour = _colour(measurement.system)
+    colour = colour_of(measurement.system)
     # A step reaches to the next point, so the last one needs an end.
     axes.fill_between(
         [*times, measurement.seconds],
@@ -165,7 +166,7 @@ def _draw_timeline(axes: Axes, measurement: Measurement) -> None:
             color="#d62728",
         )
     axes.set_title(
-        f"{measurement.system} {measurement.version}, {size_text(measurement.size)}: "
+        f"{measurement.system} {measurement.version}, {size_text(measurement.case.size)}: "
         f"longest gap {length * 1e3:,.0f} ms",
         loc="left",
     )

@@ -48,7 +48,7 @@ class _Call(Exchange):
 
 async def member_status(endpoint: str) -> MemberStatus:
     """Ask one member; raises ConnectionError or TimeoutError."""
-    connection = await connect(endpoint, _STATUS_PATH, _TIMEOUT_S)
+    connection = await connect(endpoint, (_STATUS_PATH,), _TIMEOUT_S)
     try:
         call = _Call()
         connection.send(call, framed(b""))

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from bench.cases import Case
 from bench.result import Comparison, Summary
 from bench.systems import ETCD, QUEUE, RACOS
 
@@ -22,48 +23,51 @@ class _Row(NamedTuple):
 
 def print_report(comparison: Comparison, console: Console) -> None:
     """Print every table, then what they were measured on."""
-    for size, systems in comparison.summaries().items():
-        console.print(_table(comparison, size, systems))
+    for case, systems in comparison.summaries().items():
+        console.print(_table(comparison, case, systems))
         for summary in systems.values():
-            _print_errors(summary, console)
-    console.print(_footer(comparison), style="dim", highlight=False)
-
-
-def size_text(size: int) -> str:
-    """A size in bytes as people say it."""
-    for unit, name in ((2**20, "MiB"), (2**10, "KiB")):
-        if size >= unit and size % unit == 0:
-            return f"{size // unit} {name}"
-    return f"{size} B"
-
-
-def workload_text(comparison: Comparison) -> str:
-    """The workload in a few words."""
-    work = comparison.workload
-    kind = {"put": "put", "get": "linearizable get"}[work["operation"]]
-    if work["serializable"]:
-        kind = "serializable get"
-    return f"{kind}, {work['clients']} clients, {work['nodes']} nodes"
+            print_errors(summary, console)
+    print_footer(comparison, console)
 
 
 def ratio(systems: dict[str, Summary], figure: Callable[[Summary], float | None]) -> float | None:
     """Racos's figure over etcd's, or over the queue engine's; None when one is missing or 0."""
-    other = ETCD if ETCD in systems else QUEUE
-    if RACOS not in systems or other not in systems:
+    other = rival(systems)
+    if other is None:
         return None
     ours, theirs = figure(systems[RACOS]), figure(systems[other])
     return ours / theirs if ours is not None and theirs else None
 
 
-def _table(comparison: Comparison, size: int, systems: dict[str, Summary]) -> Table:
-    table = Table(title=f"{workload_text(comparison)}, values of {size_text(size)}")
+def rival(systems: dict[str, Summary]) -> str | None:
+    """Whom Racos is compared with; None when one of the two is missing."""
+    other = ETCD if ETCD in systems else QUEUE
+    return other if RACOS in systems and other in systems else None
+
+
+def print_errors(summary: Summary, console: Console) -> None:
+    """Who was killed in a fault run, and which errors the clients had to live with."""
+    killed = sorted({each.killed for each in summary.measurements if each.killed})
+    if killed:
+        console.print(f"{summary.system}: killed {', '.join(killed)}", highlight=False)
+    for text, count in summary.errors.items():
+        console.print(f"{summary.system}: {count} x {text}", style="yellow", highlight=False)
+
+
+def print_footer(comparison: Comparison, console: Console) -> None:
+    """What it was measured on, and how."""
+    console.print(_footer(comparison), style="dim", highlight=False)
+
+
+def _table(comparison: Comparison, case: Case, systems: dict[str, Summary]) -> Table:
+    table = Table(title=f"{case.full_text}, {comparison.workload['nodes']} nodes")
     table.add_column("")
     for summary in systems.values():
         table.add_column(f"{summary.system} {summary.version}", justify="right")
     both = len(systems) == 2
     if both:
         table.add_column("ratio", justify="right", style="bold")
-    for row in _rows(comparison, size):
+    for row in _rows(comparison, case):
         figures = [row.figure(summary) for summary in systems.values()]
         if all(figure is None for figure in figures):
             continue
@@ -77,11 +81,12 @@ def _table(comparison: Comparison, size: int, systems: dict[str, Summary]) -> Ta
     return table
 
 
-def _rows(comparison: Comparison, size: int) -> Sequence[_Row]:
+def _rows(comparison: Comparison, case: Case) -> Sequence[_Row]:
     rows = [_Row("throughput, ops/s (median)", lambda each: each.throughput, "{:,.0f}".format)]
-    if size >= 1024:
+    moved = case.moved_bytes
+    if moved >= 1024:
         rows.append(
-            _Row("value bytes, MB/s", lambda each: each.throughput * size / 1e6, "{:,.1f}".format)
+            _Row("value bytes, MB/s", lambda each: each.throughput * moved / 1e6, "{:,.1f}".format)
         )
     for label, at in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
         rows.append(_Row(f"latency {label}, ms", _quantile(at), "{:.2f}".format))
@@ -91,10 +96,11 @@ def _rows(comparison: Comparison, size: int) -> Sequence[_Row]:
         _Row("CPU of the client, us/op", lambda each: each.client_us, "{:.1f}".format),
         _Row("client's share of CPU", lambda each: each.client_share, "{:.0%}".format),
     ]
-    if comparison.workload["operation"] == "put":
+    if case.written_bytes:
         rows.append(
             _Row("disk bytes per value byte", lambda each: each.disk_ratio, "{:.2f}".format)
         )
+    rows.append(_Row("wire bytes per value byte", lambda each: each.wire_ratio, "{:.2f}".format))
     if comparison.workload["kill_after"] is not None:
         rows.append(_Row("longest gap, ms", lambda each: each.longest_gap * 1e3, "{:,.0f}".format))
         rows.append(_Row("errors", lambda each: float(sum(each.errors.values())), "{:,.0f}".format))
@@ -107,14 +113,6 @@ def _quantile(at: float) -> Callable[[Summary], float]:
 
 def _spread(summary: Summary) -> str:
     return " ".join(f"{each:,.0f}" for each in summary.throughputs)
-
-
-def _print_errors(summary: Summary, console: Console) -> None:
-    killed = sorted({each.killed for each in summary.measurements if each.killed})
-    if killed:
-        console.print(f"{summary.system}: killed {', '.join(killed)}", highlight=False)
-    for text, count in summary.errors.items():
-        console.print(f"{summary.system}: {count} x {text}", style="yellow", highlight=False)
 
 
 def _footer(comparison: Comparison) -> str:

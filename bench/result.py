@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.cases import Case
 from bench.recorder import Histogram, Timeline
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Measurement:
 
     system: str
     version: str
-    size: int  # bytes of one value
+    case: Case
     repetition: int
     seconds: float  # length of the measured window
     operations: int
@@ -34,6 +35,7 @@ class Measurement:
     client_cpu_s: float
     server_cpu_s: float | None
     disk_bytes: int | None  # written by all nodes together
+    wire_bytes: int | None  # sent over TCP between nodes and with clients
     killed: str | None = None  # the node that was killed
     killed_at_s: float | None = None  # into the window
 
@@ -42,8 +44,9 @@ class Measurement:
         data = {
             name: getattr(self, name)
             for name in self.__slots__
-            if name not in ("latency", "timeline")
+            if name not in ("case", "latency", "timeline")
         }
+        data["case"] = asdict(self.case)
         data["latency"] = self.latency.to_json()
         data["timeline"] = self.timeline.to_json()
         return data
@@ -51,7 +54,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Summary:
-    """The repetitions of one system at one size, taken together."""
+    """The repetitions of one system in one case, taken together."""
 
     measurements: Sequence[Measurement]
 
@@ -68,8 +71,8 @@ class Summary:
         return self.measurements[0].version
 
     @property
-    def size(self) -> int:
-        return self.measurements[0].size
+    def case(self) -> Case:
+        return self.measurements[0].case
 
     @cached_property
     def throughputs(self) -> list[float]:
@@ -105,6 +108,12 @@ class Summary:
         return None if total is None else _per(total * 1e6, self.operations)
 
     @property
+    def cpu_us(self) -> float | None:
+        """CPU of all nodes and the load generator together per operation, microseconds."""
+        client, server = self.client_us, self.server_us
+        return None if client is None or server is None else client + server
+
+    @property
     def client_share(self) -> float | None:
         """The load generator's part of the CPU that it and the servers used."""
         client, server = self.client_us, self.server_us
@@ -112,9 +121,15 @@ class Summary:
 
     @property
     def disk_ratio(self) -> float | None:
-        """Bytes written to disk by all nodes per byte of value in the operations."""
+        """Bytes written to disk by all nodes per byte of value that the operations write."""
         total = _total(each.disk_bytes for each in self.measurements)
-        return None if total is None else _per(total, self.operations * self.size)
+        return None if total is None else _per(total, self.operations * self.case.written_bytes)
+
+    @property
+    def wire_ratio(self) -> float | None:
+        """Bytes sent by nodes and clients per byte of value that the operations move."""
+        total = _total(each.wire_bytes for each in self.measurements)
+        return None if total is None else _per(total, self.operations * self.case.moved_bytes)
 
     @property
     def longest_gap(self) -> float:
@@ -135,7 +150,7 @@ class Summary:
         return {
             "system": self.system,
             "version": self.version,
-            "size": self.size,
+            "case": asdict(self.case),
             "throughput_per_s": self.throughput,
             "throughputs_per_s": self.throughputs,
             "latency_ms": {**latency, "max": self.latency.maximum * 1e3},
@@ -143,6 +158,7 @@ class Summary:
             "client_cpu_us_per_op": self.client_us,
             "client_share_of_cpu": self.client_share,
             "disk_bytes_per_value_byte": self.disk_ratio,
+            "wire_bytes_per_value_byte": self.wire_ratio,
             "longest_gap_s": self.longest_gap,
             "errors": self.errors,
         }
@@ -182,14 +198,14 @@ class Comparison:
     workload: dict[str, Any]  # the options of the run
     measurements: list[Measurement] = field(default_factory=list)
 
-    def summaries(self) -> dict[int, dict[str, Summary]]:
-        """By size, then by system, in order of first appearance."""
-        groups: dict[int, dict[str, list[Measurement]]] = {}
+    def summaries(self) -> dict[Case, dict[str, Summary]]:
+        """By case, then by system, in order of first appearance."""
+        groups: dict[Case, dict[str, list[Measurement]]] = {}
         for each in self.measurements:
-            groups.setdefault(each.size, {}).setdefault(each.system, []).append(each)
+            groups.setdefault(each.case, {}).setdefault(each.system, []).append(each)
         return {
-            size: {system: Summary(group) for system, group in systems.items()}
-            for size, systems in groups.items()
+            case: {system: Summary(group) for system, group in systems.items()}
+            for case, systems in groups.items()
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -216,7 +232,7 @@ def _total(figures: Iterable[float | None]) -> float | None:
     return total
 
 
-def _per(amount: float, count: int) -> float | None:
+def _per(amount: float, count: float) -> float | None:
     return amount / count if count else None
 
 

@@ -16,30 +16,29 @@ from typing import Any, Final
 
 import uvloop
 
+from bench.cases import Case
 from bench.load import Load, LoadError, LoadResult, Window
-from bench.workload import Gets, Puts, Values, Workload
+from bench.workload import Puts, Values, Workload
 from etcdshim.http2.frames import (
     ProtocolError,
 )
 
 _PREFILL_TIMEOUT_S: Final = 600.0
 _PROGRESS_S: Final = 0.2
+_PREFILL_CLIENTS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """What one worker shall do. Sizes in bytes, times in seconds."""
 
-    operation: str  # "put" or "get"
+    case: Case
     endpoints: list[str]
-    clients: int  # of this worker
+    clients: int  # of this worker, out of all that the case has
     first: int  # number of its first client
-    clients_total: int
     keys: int
-    size: int
     connections: int  # per endpoint
     timeout: float
-    serializable: bool
     tolerant: bool
     prefill: bool
     seed: int
@@ -56,10 +55,16 @@ def encode(spec: Spec) -> bytes:
     return json.dumps(asdict(spec)).encode() + b"\n"
 
 
+def decode(line: str) -> Spec:
+    """The inverse of `encode`."""
+    fields = json.loads(line)
+    return Spec(**{**fields, "case": Case(**fields["case"])})
+
+
 def main() -> int:
     """Read the spec from standard input, run, and report on standard output."""
     try:
-        uvloop.run(_run(Spec(**json.loads(sys.stdin.readline()))))
+        uvloop.run(_run(decode(sys.stdin.readline())))
     except (LoadError, ProtocolError) as error:
         send("error", text=str(error))
         return 1
@@ -67,18 +72,15 @@ def main() -> int:
 
 
 async def _run(spec: Spec) -> None:
-    values = Values(spec.size, spec.seed)
-    workload: Workload = Puts(values, spec.keys)
-    if spec.operation == "get":
-        if spec.prefill:
-            await _prefill(spec, workload)
-        workload = Gets(values, spec.keys, spec.serializable)
+    values = Values(spec.case.size, spec.seed)
+    if spec.prefill:
+        await _prefill(spec, Puts(values, spec.keys))
     load = Load(
-        workload,
+        spec.case.workload_of(values, spec.keys, spec.seed),
         spec.endpoints,
         clients=spec.clients,
         first=spec.first,
-        clients_total=spec.clients_total,
+        clients_total=spec.case.clients,
         connections=spec.connections,
         timeout=spec.timeout,
         tolerant=spec.tolerant,
@@ -105,7 +107,7 @@ async def _prefill(spec: Spec, puts: Workload) -> None:
     load = Load(
         puts,
         spec.endpoints,
-        clients=min(spec.clients_total, spec.keys),
+        clients=min(max(spec.case.clients, _PREFILL_CLIENTS), spec.keys),
         connections=spec.connections,
         timeout=spec.timeout,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import struct
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from etcdshim.http2.frames import (
     ProtocolError,
@@ -50,17 +50,28 @@ class Values:
         return len(value) == self.size and value.startswith(head) and value.endswith(tail)
 
 
+class Call(NamedTuple):
+    """What to send."""
+
+    method: int  # its place in the workload's paths
+    body: bytes  # the request, with its gRPC prefix
+
+
 class Workload(Protocol):
-    """Requests by number, and the check of their answers."""
+    """Operations by number, each of one request or some, and the check of their answers."""
 
-    path: str
-    value_size: int  # bytes of value that one call moves
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the methods it calls."""
 
-    def request(self, number: int) -> bytes:
-        """The request, with its gRPC prefix, for call `number`."""
+    def request(self, number: int) -> Call:
+        """The next request of operation `number`; the same again when it was not answered."""
 
     def check(self, number: int, body: bytes) -> int:
-        """The revision in a response (gRPC prefix and all); raises WrongAnswer, ProtocolError."""
+        """The revision in a response (gRPC prefix and all); raises WrongAnswer, ProtocolError.
+
+        0 says that the operation has another request.
+        """
 
 
 def key_of(index: int) -> bytes:
@@ -71,20 +82,23 @@ def key_of(index: int) -> bytes:
 class Puts:
     """Puts cycling over a key space; call `number` writes value `number` to key `number % keys`."""
 
-    path = PUT_PATH
+    paths = (PUT_PATH,)
 
     def __init__(self, values: Values, keys: int) -> None:
         self._values = values
         self._keys = keys
-        self.value_size = values.size
         value_field = b"\x12" + varint(values.size)
         length = 2 + len(key_of(0)) + len(value_field) + values.size
         self._start = _GRPC_PREFIX.pack(0, length) + b"\x0a" + varint(len(key_of(0)))
         self._between = value_field
 
-    def request(self, number: int) -> bytes:
+    def request(self, number: int) -> Call:
+        return Call(0, self.encode(number % self._keys, number))
+
+    def encode(self, index: int, number: int) -> bytes:
+        """A put of value `number` to key `index`."""
         head, tail = self._values.pieces(number)
-        return b"".join((self._start, key_of(number % self._keys), self._between, head, tail))
+        return b"".join((self._start, key_of(index), self._between, head, tail))
 
     def check(self, number: int, body: bytes) -> int:  # noqa: ARG002 (the Workload's shape)
         response = rpc_pb2.PutResponse.FromString(message(body))
@@ -97,18 +111,21 @@ class Puts:
 class Gets:
     """Gets of single keys; key i must hold value i (see `Puts` with numbers 0 to keys - 1)."""
 
-    path = RANGE_PATH
+    paths = (RANGE_PATH,)
 
     def __init__(self, values: Values, keys: int, serializable: bool) -> None:
         self._values = values
         self._keys = keys
-        self.value_size = values.size
         self._end = b"\x38\x01" if serializable else b""
         length = 2 + len(key_of(0)) + len(self._end)
         self._start = _GRPC_PREFIX.pack(0, length) + b"\x0a" + varint(len(key_of(0)))
 
-    def request(self, number: int) -> bytes:
-        return b"".join((self._start, key_of(number % self._keys), self._end))
+    def request(self, number: int) -> Call:
+        return Call(0, self.encode(number % self._keys))
+
+    def encode(self, index: int) -> bytes:
+        """A get of key `index`."""
+        return b"".join((self._start, key_of(index), self._end))
 
     def check(self, number: int, body: bytes) -> int:
         response = rpc_pb2.RangeResponse.FromString(message(body))

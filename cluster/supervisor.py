@@ -117,6 +117,10 @@ class Supervisor:
         """`host:port` of every node's clients, in the order of names."""
         return [node.endpoint for node in self.spec.nodes]
 
+    def ports(self) -> list[int]:
+        """The ports of all nodes, for clients and for peers."""
+        return [port for node in self.spec.nodes for port in (node.client_port, node.peer_port)]
+
     def endpoint(self, name: str) -> str:
         return self._node(name).endpoint
 

@@ -174,9 +174,10 @@ class SizeCheck:
         self._limit = max_request_bytes - self._HEADER - id_bytes - 1
         self._safe = self._limit - self._CHEAP_SLACK
 
-    def check_put(self, request: pb.PutRequest) -> None:
-        """As `check`, without measuring the message when key and value are far from the limit."""
-        if len(request.key) + len(request.value) > self._safe:
+    def check_put(self, request: pb.PutRequest, size: int) -> None:
+        """As `check`, without measuring the message when key and value, which have `size` bytes,
+        are far from the limit."""
+        if size > self._safe:
             self.check(request)
 
     def check(self, request: pb.PutRequest | pb.DeleteRangeRequest | pb.TxnRequest) -> None:

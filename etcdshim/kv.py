@@ -53,13 +53,17 @@ class KvService:
     async def put(self, request: pb.PutRequest, call: Call) -> pb.PutResponse:
         check_call(call, self._backend)
         check_put(request)
-        self._size.check_put(request)
-        if not self._backend.has_room(quota.put_cost(request)):
+        command = convert.to_put(request)
+        # Of the command: each look at a field of the message would copy its bytes again.
+        size = len(command.key) + len(command.value)
+        self._size.check_put(request, size)
+        if not self._backend.has_room(quota.PUT_BYTES + size):
             await self._quota.refuse()
         try:
-            result = await self._backend.propose(convert.to_put(request))
+            result = await self._backend.propose(command)
             assert isinstance(result, PutResult)
-            return self._responses.put(result, await self._load(result))
+            loaded = values.NOTHING if result.prev_kv is None else await self._load(result)
+            return self._responses.put(result, loaded)
         except BackendFailure as failure:
             raise translate(failure) from failure
 

@@ -14,12 +14,12 @@ from etcdshim.errors import Refusal
 from etcdshim.pb import rpc_pb2 as pb
 from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch
 
-_PUT_BYTES = 256  # of a put besides key and value
+PUT_BYTES = 256  # of a put besides key and value
 GRANT_BYTES = 64
 
 
-def put_cost(request: pb.PutRequest) -> int:
-    return _PUT_BYTES + len(request.key) + len(request.value)
+def _put_cost(request: pb.PutRequest) -> int:
+    return PUT_BYTES + len(request.key) + len(request.value)
 
 
 def txn_cost(request: pb.TxnRequest) -> int:
@@ -54,7 +54,7 @@ def _branch_cost(branch: Iterable[pb.RequestOp]) -> int:
     cost = 0
     for operation in branch:
         if operation.HasField("request_put"):
-            cost += put_cost(operation.request_put)
+            cost += _put_cost(operation.request_put)
         elif operation.HasField("request_txn"):
             cost += txn_cost(operation.request_txn)
     return cost

@@ -35,6 +35,8 @@ class Nulls:
 
     def void_own(self) -> None:
         """After a restart: about own rounds that may hide a forgotten batch."""
+        if self._own.void_upto < self._voided:
+            return  # all are voided, or there were none
         first = max(self._voided, self._window.round)
         last = min(self._own.void_upto, self._window.reach)
         if first <= last:
@@ -48,12 +50,15 @@ class Nulls:
         else be settled only as fast as replicas ask.
         """
         window = self._window
-        for round_ in range(max(self._looked, window.round), window.reach + 1):
+        reach = window.reach
+        if reach < self._looked:
+            return
+        for round_ in range(max(self._looked, window.round), reach + 1):
             for lane in range(window.total):
-                slot = window.slots.get(window.position(round_, lane))
+                slot = window.slots.get(round_ * window.total + lane)
                 if slot is not None and slot.phases[0].zeros >> lane & 1:
                     self._agreement.say_zero(slot)
-        self._looked = max(self._looked, window.reach + 1)
+        self._looked = reach + 1
 
     def settle(self, idle: int, highest: int) -> None:
         """Settle the open rounds of idle lanes, some in advance, off everyone's critical path.

@@ -207,11 +207,11 @@ class Replica:
         """
         window = self.window
         round_: int | None = max(self.own.next, self.highest_round, window.round)
-        while round_ is not None and window.within(round_):
+        while round_ is not None and round_ <= window.reach:
             if not self.configs.plain and window.is_off(self.me, round_):
                 round_ = self.configs.next_on(self.me, round_)
                 continue
-            position = window.position(round_, self.me)
+            position = round_ * window.total + self.me
             slot = window.slots.get(position)
             if slot is None and position >= window.frontier:
                 return round_
@@ -308,7 +308,8 @@ class Replica:
                     self.outbox.record(record)
                 self._applied.append((slot.position, slot.payload))
             window.advance(value)
-        self._saw(window.round - 1)
+        if window.round > self.highest_round:
+            self._saw(window.round - 1)
         if self._early:
             self._retry_early()
 
@@ -347,7 +348,8 @@ class Replica:
     # -- being stuck -----------------------------------------------------------------------------
 
     def _saw(self, round_: int) -> None:
-        self.highest_round = max(self.highest_round, round_)
+        if round_ > self.highest_round:
+            self.highest_round = round_
 
     def _maybe_ask(self) -> None:
         """Rule 2: when the frontier does not move, first ask; after the suspicion time say 0."""

@@ -25,13 +25,15 @@ class Window:
     """
 
     __slots__ = (
-        "_kept",
+        "_keeps",
         "configs",
         "floor",
         "frontier",
         "highest_one",
         "lanes",
         "ones",
+        "reach",
+        "round",
         "rounds_max",
         "slots",
         "total",
@@ -49,31 +51,22 @@ class Window:
         self.floor = 0
         self.ones: dict[int, None] = {}  # in ascending order
         self.highest_one = -1  # highest position said or known to be 1: the read barrier's answer
-        self._kept: int | None = None  # the lowest batch passed, but not handed out yet
-
-    @property
-    def round(self) -> int:
-        """The lowest round with an undecided slot."""
-        return self.frontier // self.total
-
-    @property
-    def reach(self) -> int:
-        """The highest round this replica may say anything about.
-
-        W above the lowest round with a slot that is undecided, or whose batch is not handed out:
-        it may hold a change of the configuration that this replica does not know yet.
-        """
-        known = self.frontier if self._kept is None else self._kept
-        return known // self.total + self.rounds_max
+        self._keeps = False  # a batch was passed, but is not handed out yet
+        # Kept, not computed: asked dozens of times for each that is decided.
+        self.round = frontier // total  # the lowest with an undecided slot
+        # The highest round this replica may say anything about: W above the lowest round with a
+        # slot that is undecided, or whose batch is not handed out: it may hold a change of the
+        # configuration that this replica does not know yet.
+        self.reach = self.round + rounds_max
 
     def within(self, round_: int) -> bool:
-        """Whether this replica may say anything about that round yet: as `reach`, a call less."""
-        known = self.frontier if self._kept is None else self._kept
-        return round_ <= known // self.total + self.rounds_max
+        """Whether this replica may say anything about that round yet."""
+        return round_ <= self.reach
 
     def handed_out(self) -> None:
         """All batches below the frontier are with the driver, which tells what they change."""
-        self._kept = None
+        self._keeps = False
+        self.reach = self.round + self.rounds_max
 
     def is_off(self, lane: int, round_: int) -> bool:
         """Whether the round is known to be one in which the lane is switched off."""
@@ -149,11 +142,13 @@ class Window:
         if value:
             self.ones[position] = None
             self.note_one(position)
-            if self._kept is None:
-                self._kept = position
+            self._keeps = True
         self.frontier = position + 1
         round_, lane = divmod(self.frontier, self.total)
         if lane == 0:
+            self.round = round_
+            if not self._keeps:
+                self.reach = round_ + self.rounds_max
             for known in self.lanes:
                 known.forget_below(round_)
             if not self.configs.plain:

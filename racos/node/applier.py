@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from racos.errors import RequestTimedOut
-from racos.mvcc.command import CodedValue, Command, Compact, Txn
+from racos.mvcc.command import CodedValue, Command, Compact, Put, Txn
 from racos.mvcc.errors import StoreError
 from racos.mvcc.store import Store
 from racos.node.batcher import Reply
@@ -99,12 +99,13 @@ class Applier:
         position, commands, replies, start = batch
         for index in range(start, len(commands)):
             command = commands[index]
-            if not self._ready(command):
-                self._queue.appendleft(batch._replace(start=index))
-                self.between_batches = index == 0
-                return
-            if isinstance(command, Compact):
-                self._notify()  # the events before it are about to lose their history
+            if not isinstance(command, Put):  # nearly all are puts, which need nothing
+                if not self._ready(command):
+                    self._queue.appendleft(batch._replace(start=index))
+                    self.between_batches = index == 0
+                    return
+                if isinstance(command, Compact):
+                    self._notify()  # the events before it are about to lose their history
             reply = replies[index] if replies is not None else None
             self.commands += 1
             try:

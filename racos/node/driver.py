@@ -210,7 +210,12 @@ class Driver:
     def on_messages(self, sender: int, messages: Iterable[wire.NodeMessage]) -> None:
         """What a frame from a peer says."""
         for message in messages:
-            if isinstance(message, Chunk):
+            if isinstance(message, wire.OFTEN):
+                self.replica.receive(sender, message)
+            elif isinstance(message, Pay):
+                self.replica.receive(sender, message)
+                self.healer.keep_late(message)
+            elif isinstance(message, Chunk):
                 self.replica.install(sender, message)
             elif isinstance(message, wire.FragmentRequest):
                 self.values.serve(sender, message)
@@ -224,8 +229,6 @@ class Driver:
                 self.auditor.on_message(sender, message, self._clock())
             else:
                 self.replica.receive(sender, message)
-                if isinstance(message, Pay):
-                    self.healer.keep_late(message)
 
     def on_up(self, peer: int) -> None:
         self.connected |= 1 << peer
@@ -331,6 +334,7 @@ class Driver:
         if not effects.records:
             return
         sequence = 0
+        promises = False
         for record in effects.records:
             kind, header, blobs = records.encode(record)
             appended = self.log.append(kind, header, blobs)
@@ -339,11 +343,13 @@ class Driver:
             if isinstance(record, AppliedRecord):
                 self.healer.holdings.appended_applied(sequence, record.end)
                 self.library.note_order(record)
+            else:
+                promises = True
         self._tokens.append((sequence, effects.token))
-        if self._lazy_since is None:
+        if promises:
+            self._lazy_since = -1.0  # somebody waits for them: at once
+        elif self._lazy_since is None:
             self._lazy_since = now
-        if not all(isinstance(record, AppliedRecord) for record in effects.records):
-            self._lazy_since = -1.0  # promises wait for it: at once
 
     def _hurry_not(self) -> None:
         """The log has a record that nobody waits for."""

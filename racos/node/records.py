@@ -64,16 +64,18 @@ def encode(record: Record) -> LogRecord:
     """How the log keeps a record. Blobs: sealed descriptor, then each stored fragment's values."""
     if isinstance(record, PayRecord):
         return _encode_pay(record)
+    if isinstance(record, AppliedRecord):
+        start, end, ones, names = record
+        applied = pb.AppliedRecord(start=start, end=end, ones=ones, names=names)
+        return Kind.APPLIED, applied.SerializeToString(), []
     if isinstance(record, StateRecord):
         kind, header = Kind.STATE, pb.StateRecord(**record._asdict()).SerializeToString()
     elif isinstance(record, VoteRecord):
         kind, header = Kind.VOTE, pb.VoteRecord(**record._asdict()).SerializeToString()
     elif isinstance(record, Ballot):
         kind, header = Kind.BALLOT, pb.BallotRecord(**record._asdict()).SerializeToString()
-    elif isinstance(record, ReserveRecord):
-        kind, header = Kind.RESERVE, pb.ReserveRecord(upto=record.upto).SerializeToString()
     else:
-        kind, header = Kind.APPLIED, pb.AppliedRecord(**record._asdict()).SerializeToString()
+        kind, header = Kind.RESERVE, pb.ReserveRecord(upto=record.upto).SerializeToString()
     return kind, header, []
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import ge
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from racos.core.ballots import NONE, Ballot, Pull, Settled
 from racos.core.effects import Chunk
@@ -108,6 +108,9 @@ NodeMessage: TypeAlias = (
     | HashRequest
     | HashReply
 )
+
+
+OFTEN: Final = (State, Skip)  # what nearly all messages are
 
 
 def encode(messages: Iterable[NodeMessage]) -> tuple[bytes, list[Buffer]]:
@@ -273,20 +276,25 @@ _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
 }
 
 
-def decode(header: bytes, blobs: Sequence[Buffer], total: int) -> Iterator[NodeMessage]:
+def decode(header: bytes, blobs: Sequence[Buffer], total: int) -> list[NodeMessage]:
     """The messages of a frame. Raises WireError on anything a correct peer cannot have sent."""
     try:
         frame = pb.Frame.FromString(header)
     except Exception as error:
         raise WireError(f"unreadable frame header: {error}") from None
+    # Only what is there: a frame has one kind of message or two, and each kind that is asked for
+    # costs as much as a message.
+    fields = frame.ListFields()
+    if len(fields) > 1:
+        fields = sorted(fields, key=_rank)
     rest = iter(blobs)
+    messages: list[NodeMessage] = []
     try:
-        yield from _pays(frame, rest, total)
-        yield from _chunk(frame, rest)
-        yield from _replies(frame, rest, total)
+        for field, content in fields:
+            messages += _READ[field.number](content, rest, total)
     except StopIteration:
         raise WireError("frame has fewer blobs than it names") from None
-    yield from _plain(frame, total)
+    return messages
 
 
 def _checked(lane: int, total: int) -> int:
@@ -295,9 +303,12 @@ def _checked(lane: int, total: int) -> int:
     return lane
 
 
-def _pays(frame: pb.Frame, blobs: Iterator[Buffer], total: int) -> list[Pay]:
+_Blobs: TypeAlias = Iterator[Buffer]
+
+
+def _pays(pays: Sequence[pb.Pay], blobs: _Blobs, total: int) -> list[Pay]:
     found = []
-    for pay in frame.pays:
+    for pay in pays:
         if pay.held >> total:
             raise WireError(f"fragments {pay.held:b} of {total}")
         if bool(pay.values) != bool(pay.coded and pay.held):
@@ -313,10 +324,7 @@ def _pays(frame: pb.Frame, blobs: Iterator[Buffer], total: int) -> list[Pay]:
     return found
 
 
-def _chunk(frame: pb.Frame, blobs: Iterator[Buffer]) -> list[Chunk]:
-    if not frame.HasField("chunk"):
-        return []
-    chunk = frame.chunk
+def _chunk(chunk: pb.Chunk, blobs: _Blobs, _total: int) -> list[Chunk]:
     batches = tuple(
         [
             (position, Payload(bytes(next(blobs)), coded))
@@ -329,69 +337,141 @@ def _chunk(frame: pb.Frame, blobs: Iterator[Buffer]) -> list[Chunk]:
     return [Chunk(chunk.start, chunk.end, batches, chunk.frontier, names)]
 
 
-def _replies(frame: pb.Frame, blobs: Iterator[Buffer], total: int) -> list[FragmentReply]:
+def _fragment_replies(
+    replies: Sequence[pb.FragmentReply], blobs: _Blobs, total: int
+) -> list[FragmentReply]:
     found = []
-    for reply in frame.fragment_replies:
+    for reply in replies:
         if reply.held >> total:
             raise WireError(f"fragments {reply.held:b} of {total}")
         found.append(FragmentReply(reply.number, {i: next(blobs) for i in bits(reply.held)}))
     return found
 
 
-def _plain(frame: pb.Frame, total: int) -> Iterator[NodeMessage]:
-    for skip in frame.skips:
-        yield Skip(_checked(skip.lane, total), skip.previous, skip.upto)
-    for state in frame.states:
-        lane = _checked(state.lane, total)
-        held = state.held
-        yield State(lane, state.first, state.last, state.phase, state.value, held)
-    for hold in frame.holds:
-        lane, holder = _checked(hold.lane, total), _checked(hold.holder, total)
-        yield Hold(lane, hold.round, holder, hold.held)
-    for vote in frame.votes:
-        yield Vote(_checked(vote.lane, total), vote.first, vote.last, vote.phase, vote.value)
-    for decide in frame.decides:
-        lane = _checked(decide.lane, total)
-        yield Decide(lane, decide.first, decide.last, decide.value)
-    yield from _of_queue(frame)
-    yield from [Ask(position) for position in frame.asks]
-    yield from [Probe(number) for number in frame.probes]
-    for reply in frame.probe_replies:
-        yield ProbeReply(reply.number, reply.position)
-    for request in frame.fragment_requests:
-        yield FragmentRequest(request.number, request.position, request.index, request.want)
-    if frame.HasField("beat"):
-        beat = frame.beat
-        yield Beat(beat.round, beat.frontier, beat.whole, beat.epoch, beat.back)
-    if frame.HasField("hello"):
-        yield Hello(frame.hello.name, tuple(frame.hello.client_urls))
-    for asked in frame.hash_requests:
-        yield HashRequest(asked.number, asked.revision, asked.compact_revision)
-    for said in frame.hash_replies:
-        yield HashReply(said.number, said.hash, said.known)
-    yield from _states(frame)
+def _skips(skips: Sequence[pb.Skip], _blobs: _Blobs, total: int) -> list[Skip]:
+    return [Skip(_checked(skip.lane, total), skip.previous, skip.upto) for skip in skips]
 
 
-def _states(frame: pb.Frame) -> Iterator[NodeMessage]:
-    if frame.HasField("behind"):
-        yield Behind(frame.behind.floor)
-    if frame.HasField("state_request"):
-        yield StateRequest(frame.state_request.number, frame.state_request.after)
-    if frame.HasField("state_chunk"):
-        chunk = frame.state_chunk
-        if len(chunk.keys) != len(chunk.values) or any(map(ge, chunk.keys, chunk.keys[1:])):
-            raise WireError("a part of a state without order")
-        pairs = tuple(zip(chunk.keys, chunk.values, strict=True))
-        yield StateChunk(chunk.number, chunk.frontier, pairs, chunk.last)
+def _states(states: Sequence[pb.State], _blobs: _Blobs, total: int) -> list[State]:
+    return [
+        State(_checked(s.lane, total), s.first, s.last, s.phase, s.value, s.held) for s in states
+    ]
 
 
-def _of_queue(frame: pb.Frame) -> Iterator[Ballot | Settled | Pull]:
-    for ballot in frame.ballots:
+def _holds(holds: Sequence[pb.Hold], _blobs: _Blobs, total: int) -> list[Hold]:
+    return [
+        Hold(_checked(h.lane, total), h.round, _checked(h.holder, total), h.held) for h in holds
+    ]
+
+
+def _votes(votes: Sequence[pb.Vote], _blobs: _Blobs, total: int) -> list[Vote]:
+    return [Vote(_checked(v.lane, total), v.first, v.last, v.phase, v.value) for v in votes]
+
+
+def _decides(decides: Sequence[pb.Decide], _blobs: _Blobs, total: int) -> list[Decide]:
+    return [Decide(_checked(d.lane, total), d.first, d.last, d.value) for d in decides]
+
+
+def _ballots(ballots: Sequence[pb.Ballot], _blobs: _Blobs, _total: int) -> list[Ballot]:
+    for ballot in ballots:
         if (ballot.name == NONE) == (ballot.value == 1) or ballot.name < NONE:
             raise WireError(f"ballot {ballot.value} for batch {ballot.name}")
-        yield Ballot(ballot.slot, ballot.step, ballot.value, ballot.name)
-    for settled in frame.settled:
-        if settled.name < NONE:
-            raise WireError(f"slot decided for batch {settled.name}")
-        yield Settled(settled.slot, settled.name)
-    yield from [Pull(name) for name in frame.pulls]
+    return [Ballot(b.slot, b.step, b.value, b.name) for b in ballots]
+
+
+def _settled(settled: Sequence[pb.Settled], _blobs: _Blobs, _total: int) -> list[Settled]:
+    for each in settled:
+        if each.name < NONE:
+            raise WireError(f"slot decided for batch {each.name}")
+    return [Settled(each.slot, each.name) for each in settled]
+
+
+def _pulls(names: Sequence[int], _blobs: _Blobs, _total: int) -> list[Pull]:
+    return [Pull(name) for name in names]
+
+
+def _asks(positions: Sequence[int], _blobs: _Blobs, _total: int) -> list[Ask]:
+    return [Ask(position) for position in positions]
+
+
+def _probes(numbers: Sequence[int], _blobs: _Blobs, _total: int) -> list[Probe]:
+    return [Probe(number) for number in numbers]
+
+
+def _probe_replies(
+    replies: Sequence[pb.ProbeReply], _blobs: _Blobs, _total: int
+) -> list[ProbeReply]:
+    return [ProbeReply(reply.number, reply.position) for reply in replies]
+
+
+def _fragment_requests(
+    requests: Sequence[pb.FragmentRequest], _blobs: _Blobs, _total: int
+) -> list[FragmentRequest]:
+    return [FragmentRequest(r.number, r.position, r.index, r.want) for r in requests]
+
+
+def _beat(beat: pb.Beat, _blobs: _Blobs, _total: int) -> list[Beat]:
+    return [Beat(beat.round, beat.frontier, beat.whole, beat.epoch, beat.back)]
+
+
+def _hello(hello: pb.Hello, _blobs: _Blobs, _total: int) -> list[Hello]:
+    return [Hello(hello.name, tuple(hello.client_urls))]
+
+
+def _hash_requests(
+    requests: Sequence[pb.HashRequest], _blobs: _Blobs, _total: int
+) -> list[HashRequest]:
+    return [HashRequest(r.number, r.revision, r.compact_revision) for r in requests]
+
+
+def _hash_replies(replies: Sequence[pb.HashReply], _blobs: _Blobs, _total: int) -> list[HashReply]:
+    return [HashReply(reply.number, reply.hash, reply.known) for reply in replies]
+
+
+def _behind(behind: pb.Behind, _blobs: _Blobs, _total: int) -> list[Behind]:
+    return [Behind(behind.floor)]
+
+
+def _state_request(request: pb.StateRequest, _blobs: _Blobs, _total: int) -> list[StateRequest]:
+    return [StateRequest(request.number, request.after)]
+
+
+def _state_chunk(chunk: pb.StateChunk, _blobs: _Blobs, _total: int) -> list[StateChunk]:
+    if len(chunk.keys) != len(chunk.values) or any(map(ge, chunk.keys, chunk.keys[1:])):
+        raise WireError("a part of a state without order")
+    pairs = tuple(zip(chunk.keys, chunk.values, strict=True))
+    return [StateChunk(chunk.number, chunk.frontier, pairs, chunk.last)]
+
+
+# In the order in which a frame's messages are taken up: first those that have blobs.
+_READERS: dict[str, Callable[[Any, _Blobs, int], Sequence[NodeMessage]]] = {
+    "pays": _pays,
+    "chunk": _chunk,
+    "fragment_replies": _fragment_replies,
+    "skips": _skips,
+    "states": _states,
+    "holds": _holds,
+    "votes": _votes,
+    "decides": _decides,
+    "ballots": _ballots,
+    "settled": _settled,
+    "pulls": _pulls,
+    "asks": _asks,
+    "probes": _probes,
+    "probe_replies": _probe_replies,
+    "fragment_requests": _fragment_requests,
+    "beat": _beat,
+    "hello": _hello,
+    "hash_requests": _hash_requests,
+    "hash_replies": _hash_replies,
+    "behind": _behind,
+    "state_request": _state_request,
+    "state_chunk": _state_chunk,
+}
+_NUMBERS = {field.name: field.number for field in pb.Frame.DESCRIPTOR.fields}
+_READ = {_NUMBERS[name]: reader for name, reader in _READERS.items()}
+_RANKS = {_NUMBERS[name]: rank for rank, name in enumerate(_READERS)}
+
+
+def _rank(field: tuple[Any, Any]) -> int:
+    return _RANKS[field[0].number]

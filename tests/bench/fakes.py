@@ -82,7 +82,7 @@ class Recorded(Exchange):
 
 def connected(server: dict[int, int] | None = None) -> tuple[Connection, Wire]:
     """A connection whose server has sent its settings; what that wrote is forgotten."""
-    connection, wire = Connection(PUT_PATH, "host:1"), Wire()
+    connection, wire = Connection((PUT_PATH,), "host:1"), Wire()
     connection.connection_made(cast("asyncio.BaseTransport", wire))
     connection.data_received(settings(server or {}))
     wire.frames()

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from bench.cli import app, parse_size
+from bench.cases import USUAL, Case
+from bench.cli import app
 from bench.compare import Plan
 from bench.drive import BenchError
 from cluster.supervisor import Supervisor
+
+USUAL_CASES = tuple(Case.parse(text) for text in USUAL)
 
 
 def invoke(*arguments: str) -> Result:
@@ -21,22 +23,9 @@ def invoke(*arguments: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("0", 0), ("256", 256), ("64k", 65536), ("64 KiB", 65536), ("1M", 2**20)]
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "-1", "1.5k", "1g", "big"])
-def test_no_sizes(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="no size"):
-        parse_size(text)
-
-
-@pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"operation": "delete"}, "unknown operation 'delete'"),
+        ({"cases": ()}, "nothing to compare"),
         ({"processes": 5}, "one client for each process"),
         ({"seconds": 0.0}, "longer than 0 s"),
         ({"kill_after": 9.0}, "within the 5 s"),
@@ -44,16 +33,27 @@ def test_no_sizes(text: str) -> None:
     ],
 )
 def test_plans_that_cannot_be(options: dict[str, Any], text: str) -> None:
-    fields: dict[str, Any] = {"operation": "put", "sizes": (1,), "clients": 4, **options}
+    fields: dict[str, Any] = {"cases": (Case("put", 1, 4),), **options}
     with pytest.raises(BenchError, match=text):
         Plan(**fields)
 
 
 def test_each_client_has_keys_of_its_own() -> None:
-    plan = Plan(operation="put", sizes=(1,), clients=48)
-    assert plan.key_count(256) == 10_032
-    assert plan.key_count(2**20) == 96
-    assert plan.key_count(0) == 10_032
+    plan = Plan(cases=USUAL_CASES)
+    assert plan.key_count(Case("put", 256, 48)) == 10_032
+    assert plan.key_count(Case("put", 2**20, 48)) == 96
+    assert plan.key_count(Case("put", 0, 48)) == 10_032
+    for case in USUAL_CASES:
+        assert plan.key_count(case) % case.clients == 0
+
+
+def test_systems_take_turns_in_going_first() -> None:
+    plan = Plan(cases=USUAL_CASES, systems=("racos", "etcd"))
+    assert [plan.order(each) for each in (1, 2, 3)] == [
+        ("racos", "etcd"),
+        ("etcd", "racos"),
+        ("racos", "etcd"),
+    ]
 
 
 def test_wrong_options_are_refused() -> None:
@@ -72,7 +72,7 @@ def test_puts_against_endpoints(etcd: Supervisor) -> None:
         *("--seconds", "0.3", "--warm-up", "0.1", "--repetitions", "2", "--processes", "2"),
     )
     assert result.exit_code == 0, result.stderr
-    assert "put, 4 clients" in result.stdout
+    assert "put, 256 B, 4 clients" in result.stdout
     assert "CPU of the client, us/op" in result.stdout
     assert "CPU of all servers" not in result.stdout
 
@@ -89,11 +89,36 @@ def test_gets_on_a_cluster_of_its_own(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.stderr
     data = json.loads(report.read_text())
-    assert [each["size"] for each in data["summaries"]] == [8, 65536]
+    assert [each["case"]["size"] for each in data["summaries"]] == [8, 65536]
     for each in data["measurements"]:
         assert each["operations"] > 0
         assert each["server_cpu_s"] > 0
+        assert each["wire_bytes"] > 0
     assert list((tmp_path / "data").iterdir()) == []  # what the clusters wrote is gone
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_many_workloads_against_endpoints(etcd: Supervisor, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    cases = ("mixed:64:4", "ycsb-d:64:4", "ycsb-f:64:4:uniform", "txn:64:4", "page:64:2")
+    result = invoke(
+        *("compare", *(f"--workload={case}" for case in cases), "--keys", "600"),
+        *("--endpoints", ",".join(etcd.endpoints()), "--only", "etcd", "--processes", "2"),
+        *("--seconds", "0.3", "--warm-up", "0.1", "--repetitions", "1", "--json", str(report)),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "YCSB F, uniform keys" in result.stdout
+    summaries = json.loads(report.read_text())["summaries"]
+    names = [each["case"]["workload"] for each in summaries]
+    assert names == [case.partition(":")[0] for case in cases]
+    assert all(each["throughput_per_s"] > 0 for each in summaries)
+
+
+def test_wrong_workload_is_one_line() -> None:
+    refused = invoke("compare", "--workload", "ycsb-e")
+    assert refused.exit_code == 2
+    assert "'ycsb-e' is no workload" in refused.stderr
 
 
 @pytest.mark.process

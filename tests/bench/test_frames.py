@@ -7,8 +7,8 @@ from hpack import Decoder, Encoder
 
 from bench.frames import (
     Outcome,
+    RequestBlocks,
     ResponseBlocks,
-    request_blocks,
 )
 from etcdshim.http2.frames import (
     PADDED,
@@ -51,26 +51,34 @@ def test_padding_and_priority_are_cut() -> None:
 
 
 def test_request_blocks_decode_alike_in_order() -> None:
-    first, following = request_blocks("/etcdserverpb.KV/Put", "127.0.0.1:2379")
-    decoder = Decoder()
-    fields: list[Any] = [tuple(field) for field in decoder.decode(first)]
-    assert fields == [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", "/etcdserverpb.KV/Put"),
-        (":authority", "127.0.0.1:2379"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-        ("user-agent", "racos-bench"),
-    ]
-    for _ in range(2):
-        assert [tuple(field) for field in decoder.decode(following)] == fields
-    assert len(following) == 7
+    blocks, decoder = RequestBlocks("127.0.0.1:2379"), Decoder()
+
+    def fields(block: bytes) -> list[Any]:
+        return [tuple(field) for field in decoder.decode(block)]
+
+    def expected(path: str) -> list[Any]:
+        return [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "127.0.0.1:2379"),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("user-agent", "racos-bench"),
+        ]
+
+    paths = [f"/etcdserverpb.KV/{name}" for name in ("Put", "Range", "Txn")]
+    for count, path in enumerate(paths, 1):
+        assert fields(blocks.first(path)) == expected(path)
+        for known in (*paths[:count], path):
+            following = blocks.following(known)
+            assert fields(following) == expected(known)
+            assert len(following) == 7
 
 
 def test_header_value_must_fit() -> None:
     with pytest.raises(ValueError, match="too long"):
-        request_blocks("/x" * 100, "host:1")
+        RequestBlocks("host:1").first("/x" * 100)
 
 
 def test_response_block_is_decoded_once() -> None:

@@ -259,12 +259,12 @@ async def test_connect_to_nobody_names_the_endpoint() -> None:
     port = server.sockets[0].getsockname()[1]
     async with server:
         with pytest.raises(ConnectionError, match=f"127.0.0.1:{port}: connection (lost|closed)"):
-            await connect(f"127.0.0.1:{port}", "/x", 5.0)
+            await connect(f"127.0.0.1:{port}", ("/x",), 5.0)
     with pytest.raises(ConnectionError, match=f"127.0.0.1:{port}: cannot connect"):
-        await connect(f"127.0.0.1:{port}", "/x", 5.0)
+        await connect(f"127.0.0.1:{port}", ("/x",), 5.0)
 
 
 @pytest.mark.parametrize("endpoint", ["localhost", "host:port", ":1", ""])
 async def test_endpoint_must_be_host_and_port(endpoint: str) -> None:
     with pytest.raises(ConnectionError, match="no endpoint"):
-        await connect(endpoint, "/x", 1.0)
+        await connect(endpoint, ("/x",), 1.0)

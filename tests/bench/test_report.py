@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from bench.cases import Case, size_text
+from bench.overview import print_overview
 from bench.recorder import Histogram, Timeline
-from bench.report import print_report, ratio, size_text
+from bench.report import print_report, ratio
 from bench.result import Comparison, Machine, Measurement, Summary
 
 WORKLOAD = {
-    "operation": "put",
-    "serializable": False,
-    "clients": 4,
     "nodes": 3,
     "repetitions": 3,
     "seconds": 2.0,
@@ -34,7 +33,7 @@ def measurement(system: str, operations: int, **changes: Any) -> Measurement:
     fields: dict[str, Any] = {
         "system": system,
         "version": "3.6.11",
-        "size": 1024,
+        "case": Case("put", 1024, 4),
         "repetition": 1,
         "seconds": 2.0,
         "operations": operations,
@@ -44,6 +43,7 @@ def measurement(system: str, operations: int, **changes: Any) -> Measurement:
         "client_cpu_s": operations * 10e-6,
         "server_cpu_s": operations * 90e-6,
         "disk_bytes": operations * 2048,
+        "wire_bytes": operations * 3072,
     }
     return Measurement(**{**fields, **changes})
 
@@ -72,6 +72,7 @@ def test_summary_of_repetitions() -> None:
     assert summary.server_us == pytest.approx(90)
     assert summary.client_share == pytest.approx(0.1)
     assert summary.disk_ratio == pytest.approx(2)
+    assert summary.wire_ratio == pytest.approx(3)
 
 
 def test_summary_without_operations_or_usage() -> None:
@@ -83,12 +84,13 @@ def test_summary_without_operations_or_usage() -> None:
 
 def test_table_shows_both_and_the_ratio() -> None:
     text = text_of(comparison(measurement("racos", 5000), measurement("etcd", 2000)))
-    assert "put, 4 clients, 3 nodes, values of 1 KiB" in text
+    assert "put, 1 KiB, 4 clients, 3 nodes" in text
     assert cells(text, "throughput, ops/s") == ["2,500", "1,000", "2.50"]
     assert cells(text, "value bytes, MB/s") == ["2.6", "1.0", "2.50"]
     assert cells(text, "CPU of all servers, us/op") == ["90.0", "90.0", "1.00"]
     assert cells(text, "client's share of CPU") == ["10%", "10%", "1.00"]
     assert cells(text, "disk bytes per value byte") == ["2.00", "2.00", "1.00"]
+    assert cells(text, "wire bytes per value byte") == ["3.00", "3.00", "1.00"]
     assert cells(text, "latency max, ms") == ["10.0", "10.0", "1.00"]
     assert cells(text, "repetitions, ops/s") == ["2,500", "1,000", ""]
     assert "2 cores, a CPU, ext4, Python 3.11.0, commit abc123" in text
@@ -110,6 +112,42 @@ def test_one_system_alone_has_no_ratio() -> None:
     assert "ratio" not in text
 
 
+def lines_of(text: str, word: str) -> tuple[list[str], list[str]]:
+    """The two lines of a workload in the overview, as words."""
+    lines = text.splitlines()
+    at = next(index for index, line in enumerate(lines) if word in line)
+    return lines[at].split(), lines[at + 1].split()
+
+
+def test_overview_has_a_row_for_each_workload() -> None:
+    mixed = Case("ycsb-a", 1024, 4, "zipfian")
+    result = comparison(
+        *(measurement("racos", count, repetition=n) for n, count in enumerate((500, 900, 600))),
+        *(measurement("etcd", count, repetition=n) for n, count in enumerate((250, 300, 400))),
+        measurement("racos", 30, case=mixed),
+        measurement("etcd", 40, case=mixed),
+    )
+    stream = StringIO()
+    print_overview(result, Console(file=stream, width=80))
+    text = stream.getvalue()
+    assert "racos 3.6.11 against etcd 3.6.11, 3 nodes" in text
+    ours, theirs = lines_of(text, "put ")
+    figures = ["5.0", "10.0", "100", "10%", "2.0", "3.0"]
+    assert ours == ["put", "racos", "300", *figures, "2.00", "1.50-3.00"]
+    assert theirs == ["1", "KiB,", "4", "clients", "etcd", "150", *figures]
+    ours, theirs = lines_of(text, "YCSB A, zipfian keys")
+    assert ours[-2:] == ["0.75", "0.75-0.75"]
+    assert ours[-4] == "4.0"  # only half of the operations write
+
+
+def test_overview_of_one_system_has_no_ratio() -> None:
+    stream = StringIO()
+    lone = measurement("etcd", 300, server_cpu_s=None, disk_bytes=None, wire_bytes=None)
+    print_overview(comparison(lone), Console(file=stream, width=80))
+    ours, _ = lines_of(stream.getvalue(), "put ")
+    assert ours == ["put", "etcd", "150", "5.0", "10.0", "-", "-", "-", "-"]
+
+
 def test_fault_run_shows_gap_errors_and_victim() -> None:
     torn = measurement("etcd", 2000, errors={"cut off": 7}, killed="n2", killed_at_s=1.0)
     text = text_of(comparison(torn, kill_after=1.0))
@@ -120,12 +158,11 @@ def test_fault_run_shows_gap_errors_and_victim() -> None:
 
 
 def test_gets_have_no_disk_row() -> None:
-    text = text_of(comparison(measurement("etcd", 10), operation="get"))
-    assert "linearizable get" in text
+    text = text_of(comparison(measurement("etcd", 10, case=Case("get", 256, 1))))
+    assert "linearizable get, 256 B, 1 client, 3 nodes" in text
     assert "disk bytes" not in text
-    assert "serializable get" in text_of(
-        comparison(measurement("etcd", 10), operation="get", serializable=True)
-    )
+    case = Case("get-serializable", 256, 4)
+    assert "serializable get" in text_of(comparison(measurement("etcd", 10, case=case)))
 
 
 def test_ratio_needs_both() -> None:
@@ -161,17 +198,31 @@ def test_size_text(size: int, text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill_after", [None, 1.0])
-def test_plot_is_a_picture(tmp_path: Path, kill_after: float | None) -> None:
+@pytest.mark.parametrize(("kill_after", "varied"), [(None, False), (None, True), (1.0, False)])
+def test_plot_is_a_picture(tmp_path: Path, kill_after: float | None, varied: bool) -> None:
     from bench.plot import draw
 
     fault = {} if kill_after is None else {"killed": "n1", "killed_at_s": 1.0}
     measurements = [
-        measurement(system, count, size=size, **fault)
+        measurement(system, count, case=Case("put", size, 4), **fault)
         for system, count in (("racos", 300), ("etcd", 100))
         for size in (256, 65536)
     ]
-    empty = measurement("etcd", 0, size=2**20)
+    if varied:
+        for name in ("ycsb-a", "txn", "page"):
+            case = Case.parse(f"{name}:1k")
+            measurements += [measurement(each, 50, case=case) for each in ("racos", "etcd")]
+    empty = measurement("etcd", 0, case=Case("put", 2**20, 4))
     path = tmp_path / "plot.png"
     draw(comparison(*measurements, empty, kill_after=kill_after), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_plot_of_many_workloads_on_one_system(tmp_path: Path) -> None:
+    from bench.plot import draw
+
+    cases = [Case.parse(name) for name in ("put", "get", "txn", "page", "mixed")]
+    path = tmp_path / "plot.png"
+    draw(comparison(*(measurement("etcd", 50, case=case) for case in cases)), path)
     assert path.read_bytes().startswith(b"\x89PNG")

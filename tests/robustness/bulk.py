@@ -20,7 +20,7 @@ from typing import Self
 from blake3 import blake3
 
 from bench.load import Load, Window
-from bench.workload import PUT_PATH, WrongAnswer, framed, message
+from bench.workload import PUT_PATH, Call, WrongAnswer, framed, message
 from etcdshim.pb import kv_pb2, rpc_pb2
 from tests.robustness.client import Client
 
@@ -43,8 +43,7 @@ class MixedPuts:
     `acknowledged` holds, by number, the revision that was told.
     """
 
-    path = PUT_PATH
-    value_size = 0  # of no meaning here
+    paths = (PUT_PATH,)
 
     def __init__(self, seed: int = 0) -> None:
         draw = random.Random(seed)
@@ -59,9 +58,9 @@ class MixedPuts:
         size = _SIZES[self._order[number % len(_SIZES)]]
         return number.to_bytes(_NUMBER_BYTES, "big") + self._filler[_NUMBER_BYTES:size]
 
-    def request(self, number: int) -> bytes:
+    def request(self, number: int) -> Call:
         put = rpc_pb2.PutRequest(key=key_of(number), value=self.value(number))
-        return framed(put.SerializeToString())
+        return Call(0, framed(put.SerializeToString()))
 
     def check(self, number: int, body: bytes) -> int:
         revision: int = rpc_pb2.PutResponse.FromString(message(body)).header.revision
