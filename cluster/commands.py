@@ -17,6 +17,7 @@ from rich.table import Table
 
 from cluster.backup import restore_command, snapshot_app
 from cluster.find import NotFound
+from cluster.fsck import fsck_command
 from cluster.spec import STATE_FILE, ClusterError, lay_out
 from cluster.supervisor import READY_TIMEOUT, LocalCluster, State
 from racos import __version__
@@ -38,6 +39,7 @@ cluster_app = typer.Typer(
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(snapshot_app, name="snapshot")
 app.command("restore")(restore_command)
+app.command("fsck")(fsck_command)
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Directory of the local cluster.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Nodes: n1, n2, ..")]
@@ -146,7 +148,18 @@ def up(
 def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Show the nodes: state, pid, addresses, readiness, lanes, missing fragments, space on disk."""
     cluster = LocalCluster.open(data_dir)
-    titles = ("node", "state", "pid", "clients", "peers", "ready", "lane", "missing", "MiB on disk")
+    titles = (
+        "node",
+        "state",
+        "pid",
+        "clients",
+        "peers",
+        "ready",
+        "lane",
+        "missing",
+        "scrub",
+        "MiB on disk",
+    )
     lanes_off = cluster.lanes_off()
     table = Table(*titles, box=None)
     for node in cluster.spec.nodes:
@@ -162,6 +175,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             "yes" if running and cluster.is_ready(node.name) else "no",
             "-" if lanes_off is None else "off" if node.name in lanes_off else "on",
             "-" if missing is None else f"{missing:.0f}",
+            _scrubbed(cluster, node.name) if running else "-",
             f"{_disk_bytes(cluster.data_path(node.name)) / _DISK_UNIT:.1f}",
         )
     Console(width=max(Console().width, _STATUS_COLUMNS)).print(table)
@@ -320,6 +334,15 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _endpoints_line(cluster: LocalCluster) -> str:
     return f"export ETCDCTL_ENDPOINTS={','.join(cluster.endpoints())}"
+
+
+def _scrubbed(cluster: LocalCluster, name: str) -> str:
+    """How far a node is with checking what it has at rest, or when it was done with that."""
+    progress = cluster.figure(name, "racos_scrub_progress")
+    since = cluster.figure(name, "racos_scrub_last_pass_seconds")
+    if progress is None or since is None:
+        return "-"
+    return f"{progress:.0%}" if progress < 1 or since < 0 else f"{since / 60:.0f} min ago"
 
 
 def _disk_bytes(directory: Path) -> int:

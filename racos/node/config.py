@@ -49,6 +49,7 @@ class NodeConfig:
     inline_limit: int = 4096  # bytes; larger values are erasure coded
     heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
     rewrite_bytes_per_second: int = 32 * 1024**2  # of the log, to give back what is dead around it
+    scrub_bytes_per_second: int = 8 * 1024**2  # read, to find damage; 0: none
     history_bytes: int = 256 * 1024**2  # of the log, kept for members that are away
     segment_bytes: int = 64 * 1024**2  # of a segment of the log
     engine: str = LANES
@@ -123,6 +124,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> NodeConfig:
         inline_limit=given.number("inline-limit"),
         heal_bytes_per_second=given.number("heal-rate"),
         rewrite_bytes_per_second=given.number("rewrite-rate"),
+        scrub_bytes_per_second=given.number("scrub-rate"),
         history_bytes=given.number("history-bytes"),
         segment_bytes=given.number("segment-bytes"),
         engine=given.text("engine"),

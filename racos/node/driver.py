@@ -90,6 +90,7 @@ class Driver:
             kit=KITS[options.engine],
             stage=stage,
             space=options.space,
+            scrubbing=options.scrubbing,
             applied=known,
             first_number=settings.incarnation << 16,
         )

@@ -67,6 +67,7 @@ _MEMBER = (
     _used("inline-limit", Kind.SIZE, "4096", "values up to this many bytes are not coded"),
     _used("heal-rate", Kind.SIZE, "33554432", "bytes per second of missing fragments' values"),
     _used("rewrite-rate", Kind.SIZE, "33554432", "bytes per second moved to free log segments"),
+    _used("scrub-rate", Kind.SIZE, "8388608", "bytes per second read to find damage; 0: none"),
     _used("segment-bytes", Kind.SIZE, "67108864", "size of one file of the log"),
     _used("history-bytes", Kind.SIZE, "268435456", "bytes of log kept for members that are away"),
     _used("engine", Kind.TEXT, "lanes", "lanes, or queue: the published algorithm, to compare"),

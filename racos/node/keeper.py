@@ -22,6 +22,7 @@ from racos.node.checkpoint import read_configs, write_configs
 from racos.node.cleaner import Cleaner, Space, SpaceStatistics
 from racos.node.engines import KITS, Kit
 from racos.node.retention import Retention, read_start
+from racos.node.scrubber import Scrubber, Scrubbing
 from racos.node.transfer import Receiver, Sender, Stage
 from racos.node.wire import Behind, StateChunk, StateRequest
 from racos.storage.log import Appended, Log, Place, Replayed
@@ -52,6 +53,7 @@ class Keeper:
         "on_logged",
         "receiver",
         "retention",
+        "scrubber",
         "sender",
     )
 
@@ -67,6 +69,7 @@ class Keeper:
         kit: Kit | None = None,
         stage: Stage | None = None,
         space: Space | None = None,
+        scrubbing: Scrubbing | None = None,
         applied: int = 0,
         first_number: int = 0,
     ) -> None:
@@ -94,6 +97,7 @@ class Keeper:
             report,
             space,
         )
+        self.scrubber = Scrubber(log, self.library, report, scrubbing or Scrubbing())
         self.sender = Sender(log, shelf, self.library)
         self.receiver = Receiver(
             log,
@@ -217,6 +221,7 @@ class Keeper:
         if self.library.dirty:
             self.library.dirty = False
             self._shelf.commit(self._log.last_sequence)
+        self.scrubber.tick(now)
         idle = self._forgets and not (self.sender.active or self.receiver.active)
         if idle and self._log.queued_bytes < CLEANING_QUEUE_BYTES_MAX:
             self.cleaner.tick(now)
@@ -250,6 +255,7 @@ class Keeper:
         return self.cleaner.statistics()
 
     def close(self) -> None:
+        self.scrubber.close()
         self.sender.close()
         self.receiver.close()
 

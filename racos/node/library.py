@@ -27,6 +27,7 @@ from racos.storage.log import Log, Place
 __all__ = ["Library", "Unreadable"]
 
 GRACE_SECONDS = 15.0  # above the time a read may take
+NAMED_AT_ONCE = 200  # entries of the index, for the scrubber
 LOADED_AT_ONCE = 2000  # entries of the index looked at in one go, after a start
 
 
@@ -231,6 +232,15 @@ class Library:
             for index, places in entry.fragments.items()
             for place in places
         ]
+
+    def named(self, start: bytes) -> tuple[list[tuple[int, Entry]], bytes | None]:
+        """What the index names from the entry `start` on, some at a time, and where to go on."""
+        found: list[tuple[int, Entry]] = []
+        for key, data in self._shelf.scan(start, entries.END):
+            if len(found) == NAMED_AT_ONCE:
+                return found, key
+            found.append((entries.position_of(key), entries.decode(data)))
+        return found, None
 
     def held(self, position: int) -> int:
         """Bit set of the fragments that the log has of a coded batch."""

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from racos.node.cleaner import SpaceStatistics
 from racos.node.healer import HealerStatistics
 from racos.node.node import Node, Statistics
+from racos.node.scrubber import ScrubStatistics
 
 
 class NodeCollector(Collector):
@@ -33,6 +34,7 @@ class NodeCollector(Collector):
         yield _of_lanes([member.name for member in self._node.identity.members], figures.lanes_off)
         yield from _of_fragments(figures.fragments)
         yield from _of_space(figures.space, figures.log_segments)
+        yield from _of_scrub(figures.scrub)
 
     def _gauges(self, figures: Statistics) -> Iterator[Metric]:
         leader = self._node.leader()
@@ -127,6 +129,24 @@ def _of_fragments(figures: HealerStatistics) -> Iterator[Metric]:
     }
     for name, (text, value) in counters.items():
         yield CounterMetricFamily(f"racos_fragments_{name}", text, value)
+
+
+def _of_scrub(figures: ScrubStatistics) -> Iterator[Metric]:
+    """Of the reading of everything at rest."""
+    gauges = {
+        "progress": ("Of the present pass, 0 to 1; 1 between passes.", figures.progress),
+        "last_pass_seconds": ("Since the last pass ended; -1: none did.", figures.since_seconds),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"racos_scrub_{name}", text, value)
+    counters = {
+        "passes": ("Passes over everything at rest.", figures.passes),
+        "read_bytes": ("Bytes read.", figures.read_bytes),
+        "damaged_records": ("Damaged records, in each pass again.", figures.damaged_records),
+        "dropped_fragments": ("Damaged fragments, dropped to heal.", figures.dropped_fragments),
+    }
+    for name, (text, value) in counters.items():
+        yield CounterMetricFamily(f"racos_scrub_{name}", text, value)
 
 
 def _of_space(figures: SpaceStatistics, segments: int) -> Iterator[Metric]:

@@ -43,6 +43,7 @@ from racos.node.flusher import LogFlusher
 from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
 from racos.node.ports import Options
+from racos.node.scrubber import Scrubbing, ScrubStatistics
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
@@ -81,6 +82,7 @@ class Statistics(NamedTuple):
     written_bytes: int
     fragments: HealerStatistics
     space: SpaceStatistics
+    scrub: ScrubStatistics
     log_segments: int
     epoch: int  # of the newest configuration
     lanes_off: int  # bit set of the lanes switched off in it
@@ -115,7 +117,6 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
         self._index: Index | None = None
-        self._disk = disk
         try:
             check_or_create(
                 config.data_dir,
@@ -215,6 +216,7 @@ class Node:
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
                 space=Space(config.rewrite_bytes_per_second, history_bytes=config.history_bytes),
+                scrubbing=Scrubbing(config.scrub_bytes_per_second),
                 engine=config.engine,
                 auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
             ),
@@ -490,6 +492,7 @@ class Node:
             written_bytes=logged.written_bytes,
             fragments=driver.healer.statistics(),
             space=driver.keeper.statistics(),
+            scrub=driver.keeper.scrubber.statistics(),
             log_segments=logged.segments,
             epoch=driver.replica.configs.newest.epoch,
             lanes_off=driver.replica.configs.newest.off,

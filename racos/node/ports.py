@@ -12,6 +12,7 @@ from racos.node.batcher import Limits
 from racos.node.checkpoint import Flushes
 from racos.node.cleaner import Space
 from racos.node.healer import Healing
+from racos.node.scrubber import Scrubbing
 from racos.storage.log import Batch
 
 
@@ -35,6 +36,7 @@ class Options(NamedTuple):
     limits: Limits = Limits()
     healing: Healing = Healing()
     space: Space = Space()
+    scrubbing: Scrubbing = Scrubbing()
     auditing: Auditing = Auditing()
     flushes: Flushes = Flushes()
     engine: str = LANES

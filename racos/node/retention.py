@@ -12,6 +12,7 @@ from collections import deque
 from racos.core.ballots import Ballot
 from racos.core.messages import AppliedRecord, PayRecord, Record, ReserveRecord
 from racos.mvcc.shelf import Shelf
+from racos.node.checkpoint import Readable
 
 KEY = b"t"
 _LAYOUT = struct.Struct("<Q")
@@ -102,7 +103,7 @@ def write_start(shelf: Shelf, segment: int) -> None:
     shelf.put(KEY, _LAYOUT.pack(segment))
 
 
-def read_start(shelf: Shelf) -> int:
+def read_start(shelf: Readable) -> int:
     """The segment from which this start has to read the log."""
     data = shelf.get(KEY)
     return 1 if data is None else int(_LAYOUT.unpack(data)[0])

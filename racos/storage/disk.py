@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-__all__ = ["Buffer", "Disk", "File", "OsDisk"]
+__all__ = ["Buffer", "Disk", "File", "OsDisk", "ReadOnlyDisk"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -98,6 +98,26 @@ class OsDisk:
 
     def random_bytes(self, count: int) -> bytes:
         return os.urandom(count)
+
+
+class ReadOnlyDisk(OsDisk):
+    """A real directory of which nothing can be changed through this. OSError if it is missing."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        os.listdir(directory)
+        super().__init__(directory)
+
+    def create(self, name: str) -> OsFile:
+        raise OSError(errno.EROFS, "opened for reading only", self.path(name))
+
+    def open(self, name: str) -> OsFile:
+        return OsFile(os.open(self.path(name), os.O_RDONLY | os.O_CLOEXEC))
+
+    def rename(self, old: str, new: str) -> None:
+        raise OSError(errno.EROFS, "opened for reading only", self.path(old), None, self.path(new))
+
+    def remove(self, name: str) -> None:
+        raise OSError(errno.EROFS, "opened for reading only", self.path(name))
 
 
 class OsFile:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from racos.storage.disk import OsDisk
 
-__all__ = ["DirectoryLock", "Identity", "IdentityError", "check_or_create"]
+__all__ = ["DirectoryLock", "Identity", "IdentityError", "check_or_create", "read_identity"]
 
 IDENTITY_VERSION = 1
 _NAME = "identity.json"
@@ -40,13 +40,21 @@ class DirectoryLock:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise IdentityError(f"data directory {directory}: {error.strerror}") from None
+        self._take(directory, fcntl.LOCK_EX)
+
+    @classmethod
+    def shared(cls, directory: str | os.PathLike[str]) -> DirectoryLock | None:
+        """As `DirectoryLock(directory)`, but nothing is made, and several may look at once; None
+        if no process ever used the directory."""
+        lock = cls.__new__(cls)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise IdentityError(
-                f"data directory {directory} is in use by another process"
-            ) from None
+            lock._fd = os.open(Path(directory) / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise IdentityError(f"data directory {directory}: {error.strerror}") from None
+        lock._take(directory, fcntl.LOCK_SH)
+        return lock
 
     def close(self) -> None:
         os.close(self._fd)
@@ -56,6 +64,15 @@ class DirectoryLock:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _take(self, directory: str | os.PathLike[str], how: int) -> None:
+        try:
+            fcntl.flock(self._fd, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise IdentityError(
+                f"data directory {directory} is in use by another process"
+            ) from None
 
 
 def check_or_create(
@@ -68,13 +85,15 @@ def check_or_create(
     wanted = Identity(member_id, cluster_id, name)
     path = Path(directory) / _NAME
     if path.exists():
-        _compare(path, _read(path), wanted)
+        _compare(path, read_identity(directory), wanted)
         return False
     _write(directory, wanted)
     return True
 
 
-def _read(path: Path) -> Identity:
+def read_identity(directory: str | os.PathLike[str]) -> Identity:
+    """Whose directory it is. IdentityError if that cannot be read."""
+    path = Path(directory) / _NAME
     try:
         fields = json.loads(path.read_bytes())
         version = int(fields["version"])

@@ -36,15 +36,15 @@ from rocksdict import (
 
 from racos.errors import ShelfError
 
-__all__ = ["Index", "IndexSnapshot", "erase"]
+__all__ = ["DAMAGED", "OWNER", "Index", "IndexSnapshot", "erase", "index_options", "owner_of"]
 
 FORMAT_VERSION: Final = 1
 BLOCK_CACHE_BYTES = 32 << 20
 MEMTABLE_BYTES = 32 << 20
 LARGE_VALUE_BYTES = 1024  # from here on a value is written once, beside the sorted files
 
-_OWNER = b"\xffowner"  # format, member and cluster; above every key that others can scan
-_DAMAGED = "DAMAGED"
+OWNER = b"\xffowner"  # format, member and cluster; above every key that others can scan
+DAMAGED = "DAMAGED"
 _first = itemgetter(0)
 
 
@@ -206,11 +206,11 @@ class Index:
     # -- inside ----------------------------------------------------------------------------------
 
     def _check_owner(self, member_id: int, cluster_id: int) -> None:
-        owner = b"%d %x %x" % (FORMAT_VERSION, member_id, cluster_id)
-        found = self.get(_OWNER)
+        owner = owner_of(member_id, cluster_id)
+        found = self.get(OWNER)
         if found is None:
             batch = WriteBatch(raw_mode=True)
-            batch.put(_OWNER, owner)
+            batch.put(OWNER, owner)
             self._db.write(batch, self._write_options)
         elif found != owner:
             raise ShelfError(
@@ -272,7 +272,7 @@ class Index:
         self._damage = f"{self.directory}: index is damaged: {error}"
         if "IO error" not in str(error):
             with contextlib.suppress(OSError):
-                (self.directory / _DAMAGED).write_text(self._damage + "\n")
+                (self.directory / DAMAGED).write_text(self._damage + "\n")
         raise ShelfError(self._damage)
 
 
@@ -301,23 +301,28 @@ class IndexSnapshot:
         self._frozen = None
 
 
+def owner_of(member_id: int, cluster_id: int) -> bytes:
+    """What an index of this version says about whose it is."""
+    return b"%d %x %x" % (FORMAT_VERSION, member_id, cluster_id)
+
+
 def erase(directory: Path) -> None:
     """Remove an index, whatever state it is in."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def _open(directory: Path) -> Rdict:
-    damaged = directory / _DAMAGED
+    damaged = directory / DAMAGED
     if damaged.exists():
         raise ShelfError(damaged.read_text().strip() or f"{directory}: index is damaged")
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Rdict(str(directory), _options())
+        return Rdict(str(directory), index_options())
     except Exception as error:  # the library has one type for all that goes wrong
         raise ShelfError(f"{directory}: index cannot be opened: {error}") from None
 
 
-def _options() -> Options:
+def index_options() -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
     table.set_bloom_filter(10, False)  # a key that is not there costs no read

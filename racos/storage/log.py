@@ -198,10 +198,15 @@ class Log:
         self._removed = self._removed.added(going)
         self._gone += len(going)
 
-    def scan(self, number: int) -> Scan:
-        """The records of a segment that is complete; close it when done."""
-        assert number < self._writing, "a segment that is written"
-        return Scan(self._disk.open(segment_name(number)), self._headers[number])
+    def scan(self, number: int, *, ahead_bytes: int = 0) -> Scan:
+        """The durable records of a segment; close it when done."""
+        assert number <= self._writing, "a segment that is not there yet"
+        behind = self._headers.get(number + 1)
+        last = None if behind is None else behind.first_sequence - 1
+        if number == self._writing:
+            last = self.durable_sequence if last is None else min(last, self.durable_sequence)
+        file = self._disk.open(segment_name(number))
+        return Scan(file, self._headers[number], last, ahead_bytes=ahead_bytes)
 
     @property
     def last_segment(self) -> int:

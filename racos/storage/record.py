@@ -21,6 +21,7 @@ from racos.storage.disk import Buffer
 __all__ = [
     "FORMAT_VERSION",
     "HEAD_BYTES",
+    "MAGIC",
     "RECORD_BYTES_MAX",
     "SEGMENT_HEADER_BYTES",
     "BadHeader",

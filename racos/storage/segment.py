@@ -62,12 +62,13 @@ def create_segment(disk: Disk, header: SegmentHeader) -> File:
 
 
 class Window:
-    """Reads a file mostly forward through one buffer of about a megabyte."""
+    """Reads a file mostly forward through one buffer, of about a megabyte where not said."""
 
-    __slots__ = ("_data", "_file", "_start", "size")
+    __slots__ = ("_bytes", "_data", "_file", "_start", "size")
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, window_bytes: int = _WINDOW_BYTES) -> None:
         self._file = file
+        self._bytes = window_bytes
         self._start = 0
         self._data = b""
         self.size = file.size()
@@ -77,14 +78,14 @@ class Window:
         end = self._start + len(self._data)
         if not (self._start <= offset and offset + length <= end):
             self._start = offset
-            self._data = self._file.read(offset, max(length, _WINDOW_BYTES))
+            self._data = self._file.read(offset, max(length, self._bytes))
         first = offset - self._start
         return memoryview(self._data)[first : first + length]
 
     def chunks(self, offset: int, length: int) -> Iterator[memoryview]:
         """The same bytes in pieces of bounded size."""
         while length > 0:
-            piece = self.get(offset, min(length, _WINDOW_BYTES))
+            piece = self.get(offset, min(length, self._bytes))
             if not piece:
                 return
             yield piece
@@ -100,7 +101,7 @@ class Window:
         """Offsets >= `offset`, multiples of 8, where the file has `pattern` (at most 8 bytes)."""
         start = offset + -offset % 8
         while start < self.size:
-            piece = bytes(self.get(start, min(_WINDOW_BYTES, self.size - start)))
+            piece = bytes(self.get(start, min(self._bytes, self.size - start)))
             at = piece.find(pattern)
             while at >= 0:
                 if at % 8 == 0:

@@ -13,6 +13,7 @@ from racos.node import records
 from racos.node.checkpoint import read_applied, write_applied
 from racos.node.cleaner import Space
 from racos.node.keeper import Keeper
+from racos.node.scrubber import Scrubbing
 from racos.storage.log import Log
 from racos.storage.memdisk import MemDisk
 
@@ -56,6 +57,7 @@ class Site:
             lambda _peer, _message: None,
             self.reports.append,
             space=self.space,
+            scrubbing=Scrubbing(0),  # what stands for descriptors here names no values
             applied=self.frontier,
         )
         library = self.keeper.library

@@ -182,12 +182,24 @@ def test_a_failed_removal_is_final() -> None:
     assert replayed(disk, 1) == list(range(1, 11)), "nothing went before the list was durable"
 
 
-def test_what_is_being_written_cannot_be_removed_or_scanned() -> None:
+def test_what_is_being_written_cannot_be_removed() -> None:
     log, _ = ten_segments(MemDisk())
     with pytest.raises(AssertionError, match="is written"):
         log.remove([10])
-    with pytest.raises(AssertionError, match="is written"):
-        log.scan(10)
+
+
+def test_of_what_is_being_written_a_scan_shows_what_is_durable() -> None:
+    log, _ = ten_segments(MemDisk())
+    scan = log.scan(10)
+    log.append(1, b"not durable")
+    seen = 0
+    while scan.next() is not None:
+        seen += 1
+    assert seen > 0
+    assert scan.ended
+    assert scan.sequence == log.durable_sequence + 1
+    with pytest.raises(AssertionError, match="not there yet"):
+        log.scan(11)
 
 
 def test_removed_numbers_join_into_ranges() -> None:
