@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from types import FrameType, TracebackType
@@ -12,14 +13,21 @@ from tests.micro.stages import stage_at
 
 class CallCount:
     """While it is entered, counts the calls of Python functions, and those that Python code makes
-    of C functions, by stage. The same run gives the same counts."""
+    of C functions, by stage. The same run gives the same counts.
+
+    Nothing is collected meanwhile: callbacks of collections (a test library has one) would count
+    for whatever happens to run.
+    """
 
     def __init__(self) -> None:
         self.python: Counter[str] = Counter()
         self.c: Counter[str] = Counter()
         self.functions: Counter[tuple[str, str]] = Counter()  # (stage, name), of both kinds
+        self._collects = True  # whether collections were on before
 
     def __enter__(self) -> Self:
+        self._collects = gc.isenabled()
+        gc.disable()
         sys.setprofile(self._note)
         return self
 
@@ -30,6 +38,8 @@ class CallCount:
         _trace: TracebackType | None,
     ) -> None:
         sys.setprofile(None)
+        if self._collects:
+            gc.enable()
 
     def _note(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "call":
