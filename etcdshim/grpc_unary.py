@@ -17,7 +17,6 @@ from google.protobuf.message import Message
 from etcdshim.asgi_call import Call, Unary, parse
 from etcdshim.asgi_wire import (
     INTERNAL,
-    OK,
     PREFIX_BYTES,
     UNKNOWN,
     FrameReader,
@@ -196,17 +195,15 @@ class UnaryCalls:
 
     def message_of(self, body: Sequence[bytes], headers: Any) -> bytes:
         """The one message of a body. Raises GrpcError."""
-        if body:
-            first = body[0]
-            if len(first) >= PREFIX_BYTES:
-                flags, size = unpack_prefix(first)
-                if flags == 0 and size <= self._limit:
-                    if len(body) == 1:
-                        if size == len(first) - PREFIX_BYTES:
-                            return first[PREFIX_BYTES:]
-                    elif size == sum(map(len, body)) - PREFIX_BYTES:
-                        return b"".join((memoryview(first)[PREFIX_BYTES:], *body[1:]))
-        return self._unusual(body, headers)
+        first = body[0] if body else b""
+        if len(first) < PREFIX_BYTES:
+            return self._unusual(body, headers)
+        flags, size = unpack_prefix(first)
+        if flags or size > self._limit or size != sum(map(len, body)) - PREFIX_BYTES:
+            return self._unusual(body, headers)
+        if len(body) == 1:
+            return first[PREFIX_BYTES:]
+        return b"".join((memoryview(first)[PREFIX_BYTES:], *body[1:]))
 
     def _unusual(self, body: Sequence[bytes], headers: Any) -> bytes:
         """A message that is compressed, too large, cut oddly, or not alone."""
@@ -246,6 +243,3 @@ def _first_status(group: ExceptionGroup[Exception]) -> GrpcError | None:
         if isinstance(failure, GrpcError):
             return failure
     return None
-
-
-__all__ = ["OK", "UnaryCall", "UnaryCalls"]
