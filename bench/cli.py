@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -33,6 +34,7 @@ from bench.drive import BenchError
 from bench.overview import print_overview
 from bench.report import print_report
 from bench.result import Comparison
+from bench.store import StorePlan, measure, print_store, to_json
 from bench.systems import ETCD, RACOS, SYSTEMS
 
 _T = TypeVar("_T")
@@ -191,6 +193,34 @@ def compare_workloads(
     )  # fmt: skip
 
 
+@app.command()
+def store(
+    keys: Annotated[int, typer.Option(help="Keys to put.")] = 102_400,
+    size: Annotated[str, typer.Option(help="Bytes of a value.")] = "256",
+    rounds: Annotated[
+        int, typer.Option(min=0, help="How often all are put again; as often with compactions.")
+    ] = 1,
+    clients: Annotated[int, typer.Option(min=1, help="Clients; a divisor of the keys.")] = 64,
+    nodes: Nodes = 3,
+    wait: Annotated[float, typer.Option(help="Seconds for space to come back.")] = 30.0,
+    systems: Systems = None,
+    etcd: Etcd = None,
+    data_dir: DataDir = None,
+    json_file: Json = None,
+) -> None:
+    """What a full store costs: memory, disk, restart, counts, and puts while old versions go."""
+    with _refusals():
+        plan = StorePlan(
+            keys=keys, size=_checked(parse_size, size), rounds=rounds, clients=clients,
+            nodes=nodes, wait=wait, systems=_systems(systems, None), etcd=etcd, data_dir=data_dir,
+        )  # fmt: skip
+        with _bars() as bars:
+            results = measure(plan, _Display(bars))
+        print_store(plan, results, Console())
+        if json_file is not None:
+            json_file.write_text(json.dumps(to_json(plan, results)) + "\n")
+
+
 class _Display:
     """A live line on stderr: what runs, how far it is, and the rate."""
 
@@ -228,8 +258,8 @@ def _run(
     show: Callable[[Comparison, Console], None] = print_report,
     **options: Any,
 ) -> None:
-    """Carry a command out; an error is one line on stderr and exit code 1."""
-    try:
+    """Carry a comparison out."""
+    with _refusals():
         plan = Plan(
             cases=cases,
             systems=_systems(only or systems, endpoints),
@@ -239,20 +269,31 @@ def _run(
         if plot is not None:
             # Before the run, not after: a missing library should not cost its results.
             from bench.plot import draw
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-        ) as bars:
+        with _bars() as bars:
             comparison = compare(plan, _Display(bars))
         show(comparison, Console())
         if json_file is not None:
             json_file.write_text(json.dumps(comparison.to_json()) + "\n")
         if plot is not None:
             draw(comparison, plot)
+
+
+def _bars() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=Console(stderr=True),
+    )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What goes wrong inside is one line on stderr and exit code 1."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         _refuse(f"{error.name} is not installed: pip install 'racos[bench]'")
     except (BenchError, OSError) as error:

@@ -104,7 +104,7 @@ class Progress(Protocol):
 
 def compare(plan: Plan, progress: Progress) -> Comparison:
     """Carry a plan out. Raises BenchError with one clear line."""
-    with _data_dir(plan) as directory:
+    with data_dir(plan.data_dir) as directory:
         comparison = Comparison(Machine.here(filesystem_of(directory)), plan.to_json())
         for turn in _turns(plan):
             title = f"{turn.system}, {turn.case.full_text}, {turn.repetition}/{plan.repetitions}"
@@ -215,11 +215,11 @@ def _specs(plan: Plan, case: Case, endpoints: Sequence[str]) -> list[Spec]:
 
 
 @contextmanager
-def _data_dir(plan: Plan) -> Iterator[Path]:
-    """The directory named in the plan, or a temporary one in the working directory."""
-    if plan.data_dir is not None:
-        plan.data_dir.mkdir(parents=True, exist_ok=True)
-        yield plan.data_dir
+def data_dir(named: Path | None) -> Iterator[Path]:
+    """The directory named, or a temporary one in the working directory."""
+    if named is not None:
+        named.mkdir(parents=True, exist_ok=True)
+        yield named
         return
     with tempfile.TemporaryDirectory(prefix="racos-bench-", dir=Path.cwd()) as directory:
         yield Path(directory)

@@ -20,6 +20,7 @@ class MemberStatus(NamedTuple):
     endpoint: str
     version: str
     leads: bool  # whether it names itself the leader (in Racos a nominal one)
+    revision: int
 
 
 class _Call(Exchange):
@@ -46,19 +47,24 @@ class _Call(Exchange):
             self.response.set_exception(ConnectionError(reason))
 
 
-async def member_status(endpoint: str) -> MemberStatus:
-    """Ask one member; raises ConnectionError or TimeoutError."""
-    connection = await connect(endpoint, (_STATUS_PATH,), _TIMEOUT_S)
+async def ask(endpoint: str, path: str, request: bytes, timeout: float = _TIMEOUT_S) -> bytes:
+    """One call on a connection of its own; raises ConnectionError or TimeoutError."""
+    connection = await connect(endpoint, (path,), timeout)
     try:
         call = _Call()
-        connection.send(call, framed(b""))
+        connection.send(call, framed(request))
         connection.flush()
-        async with asyncio.timeout(_TIMEOUT_S):
-            status = rpc_pb2.StatusResponse.FromString(await call.response)
+        async with asyncio.timeout(timeout):
+            return await call.response
     finally:
         connection.close()
+
+
+async def member_status(endpoint: str) -> MemberStatus:
+    """Ask one member; raises ConnectionError or TimeoutError."""
+    status = rpc_pb2.StatusResponse.FromString(await ask(endpoint, _STATUS_PATH, b""))
     leads = status.leader != 0 and status.leader == status.header.member_id
-    return MemberStatus(endpoint, status.version, leads)
+    return MemberStatus(endpoint, status.version, leads, status.header.revision)
 
 
 async def leader_position(endpoints: Sequence[str]) -> int:

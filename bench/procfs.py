@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,26 @@ def usage(pid: int) -> Usage | None:
     ticks = int(fields[11]) + int(fields[12])
     lines = dict(line.split(": ") for line in io.splitlines())
     return Usage(ticks / os.sysconf("SC_CLK_TCK"), int(lines["write_bytes"]))
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory a process has now; 0 if it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    kilobytes = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(next(kilobytes, "0")) * 1024
+
+
+def disk_bytes(directory: Path) -> int:
+    """What the files below a directory take on disk; files that vanish meanwhile count as 0."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(folder, name)).st_blocks * 512
+    return total
 
 
 class Meter:

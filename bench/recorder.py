@@ -123,6 +123,14 @@ class Timeline:
             self.counts[index] += count
             self.worst[index] = max(self.worst[index], other.worst[index])
 
+    def until(self, seconds: float) -> Timeline:
+        """Its first part, of a run that ended before the window did."""
+        part = Timeline(min(seconds, self.seconds))
+        size = len(part.counts)
+        part.counts, part.first = self.counts[:size], self.first[:size]
+        part.last, part.worst = self.last[:size], self.worst[:size]
+        return part
+
     def longest_gap(self) -> tuple[float, float]:
         """(length, start) in seconds of the longest time without a success in the window.
 

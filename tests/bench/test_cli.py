@@ -147,3 +147,27 @@ def test_dead_endpoint_is_one_line() -> None:
     assert result.exit_code == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("racos bench: endpoints: 127.0.0.1:1: cannot connect")
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_what_a_full_store_costs(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    result = invoke(
+        *("store", "--systems", "racos", "--keys", "600", "--clients", "4", "--wait", "1"),
+        *("--data-dir", str(tmp_path / "data"), "--json", str(report)),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "600 keys of 256 B, 3 nodes" in result.stdout
+    (measured,) = json.loads(report.read_text())["results"]
+    for phase in ("filled", "overwritten", "compacting"):
+        per_second, p99, gap = measured[phase]
+        assert per_second > 0 and 0 < gap < 5000 and p99 > 0
+    assert measured["full_disk"] >= measured["filled_disk"] > 600 * 256
+    assert measured["restart_s"] > 0 and measured["restarted_memory"] > 1 << 20
+
+
+def test_a_store_whose_last_values_nobody_knows_is_refused() -> None:
+    refused = invoke("store", "--keys", "601", "--clients", "4")
+    assert refused.exit_code == 1
+    assert refused.stderr == "racos bench: --keys must be a multiple of the 4 clients\n"

@@ -75,6 +75,13 @@ def test_silence_is_one_gap() -> None:
     assert Timeline(2.5).longest_gap() == (2.5, 0.0)
 
 
+def test_what_follows_the_end_of_a_run_is_no_gap() -> None:
+    timeline = Timeline(60.0)
+    for at in (0.1, 0.25, 0.3):
+        timeline.record(at, 0.001)
+    assert list(timeline.until(0.31).longest_gap()) == pytest.approx([0.15, 0.1])
+
+
 def test_timelines_merge() -> None:
     left, right = Timeline(0.05), Timeline(0.05)
     left.record(0.012, 0.5)
