@@ -46,7 +46,7 @@ class NodeConfig:
     suspect_after: float = 0.25  # seconds of silence
     lane_off_after: float = 5.0  # seconds for which a member is suspect before its lane is off
     data_fragments: int = 0  # k of the erasure code; 0: n - f
-    inline_limit: int = 4096  # bytes; larger values are erasure coded
+    inline_limit: int = 2048  # bytes; larger values are erasure coded
     heal_bytes_per_second: int = 32 * 1024**2  # of values whose fragments are missing here
     rewrite_bytes_per_second: int = 32 * 1024**2  # of the log, to give back what is dead around it
     scrub_bytes_per_second: int = 8 * 1024**2  # read, to find damage; 0: none

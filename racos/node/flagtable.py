@@ -64,7 +64,7 @@ _MEMBER = (
     _used("suspect-after", Kind.DURATION, "250ms", "silence that makes a member suspect"),
     _used("lane-off-after", Kind.DURATION, "5s", "how long suspect until its lane is switched off"),
     _used("data-fragments", Kind.SIZE, "0", "fragments that rebuild a value; 0: n - f"),
-    _used("inline-limit", Kind.SIZE, "4096", "values up to this many bytes are not coded"),
+    _used("inline-limit", Kind.SIZE, "2048", "values up to this many bytes are not coded"),
     _used("heal-rate", Kind.SIZE, "33554432", "bytes per second of missing fragments' values"),
     _used("rewrite-rate", Kind.SIZE, "33554432", "bytes per second moved to free log segments"),
     _used("scrub-rate", Kind.SIZE, "8388608", "bytes per second read to find damage; 0: none"),

@@ -31,7 +31,7 @@ class Flusher(Protocol):
 class Options(NamedTuple):
     """What shapes a node beyond the core's settings."""
 
-    inline_limit: int = 4096  # bytes
+    inline_limit: int = 2048  # bytes
     cache_bytes: int = 64 << 20
     limits: Limits = Limits()
     healing: Healing = Healing()
