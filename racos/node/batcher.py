@@ -1,7 +1,7 @@
 """What waits to be proposed: commands with the replies they owe, joined into batches.
 
-A batch is proposed as soon as few own batches are in flight; otherwise commands gather, so batches
-grow by themselves under load.
+A batch is proposed as soon as few own batches are in flight, in a round with those of other lanes if
+they have some (`gathering`); otherwise commands gather, so batches grow by themselves under load.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from racos.errors import RequestTimedOut, TooManyRequests
 from racos.mvcc.command import Command, LeaseRenew, Put, Result, Txn
 from racos.node.batch import BatchEncoder, Prepared
+from racos.node.gathering import Gathering, Patience
 
 
 class Reply(Protocol):
@@ -34,6 +35,7 @@ class Limits(NamedTuple):
     waiting_commands: int = 20_000
     waiting_bytes: int = 256 << 20
     request_seconds: float = 7.0  # etcd: 5 s + 2 election timeouts
+    patience: Patience = Patience()
 
 
 class Pending(NamedTuple):
@@ -51,14 +53,16 @@ class Proposal(NamedTuple):
     prepared: Prepared
     replies: Sequence[Reply]
     deadline: float
+    since: float = 0.0  # when it was proposed
 
 
 class Batcher:
-    __slots__ = ("_encoder", "_ready", "_waiting", "limits", "waiting_bytes")
+    __slots__ = ("_encoder", "_ready", "_waiting", "gathering", "limits", "waiting_bytes")
 
     def __init__(self, encoder: BatchEncoder, limits: Limits) -> None:
         self.limits = limits
         self.waiting_bytes = 0
+        self.gathering = Gathering(limits.patience)
         self._encoder = encoder
         self._waiting: deque[Pending] = deque()
         self._ready: deque[Proposal] = deque()  # batches whose slot became null: first in line
@@ -81,6 +85,8 @@ class Batcher:
             reply.set_exception(TooManyRequests("etcdserver: too many requests"))
             return
         size = size_of(command)
+        if not self._waiting:
+            self.gathering.began(now)
         self.waiting_bytes += size
         self._waiting.append(Pending(command, reply, size, now + limits.request_seconds))
 
@@ -88,6 +94,10 @@ class Batcher:
         """A batch whose slot became null is proposed again, unchanged, before anything newer; so is
         a change of the configuration, of which there is one at most."""
         self._ready.append(proposal)
+
+    def due(self, now: float) -> float:
+        """When to take what waits; not later than `now`: at once."""
+        return now if self._ready else self.gathering.due(now)
 
     def next(self) -> Proposal | None:
         """The batch to propose now, if anything waits."""

@@ -118,6 +118,7 @@ class Driver:
         self._lazy_since: float | None = None
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
+        self.wake_at = inf  # call `turn` then, even if nothing comes
         self.values.now = clock()
         past = self._recover(self.keeper.kit.history(self.quorum.total, known))
         self.replica: Engine = self.keeper.kit.replica(settings, clock(), past)
@@ -213,6 +214,7 @@ class Driver:
             if isinstance(message, wire.OFTEN):
                 self.replica.receive(sender, message)
             elif isinstance(message, Pay):
+                self.batcher.gathering.heard(message.round, self._clock())
                 self.replica.receive(sender, message)
                 self.healer.keep_late(message)
             elif isinstance(message, Chunk):
@@ -284,7 +286,7 @@ class Driver:
         return True
 
     def _work(self, now: float) -> None:
-        self._propose()
+        self._propose(now)
         effects = self.replica.take_effects()
         self._append(effects, now)
         self._carry_out(effects)
@@ -314,7 +316,7 @@ class Driver:
         if ticket is not None:
             self.replica.read(ticket)
 
-    def _propose(self) -> None:
+    def _propose(self, now: float) -> None:
         limits = self.batcher.limits
         while (
             self.batcher.has_work  # asked first: it costs least, and mostly there is none
@@ -322,12 +324,18 @@ class Driver:
             and self.log.queued_bytes < LOG_QUEUE_BYTES_MAX
             and self.replica.can_propose()
         ):
+            due = self.batcher.due(now)
+            if due > now:
+                self.wake_at = due
+                return
             proposal = self.batcher.next()
             if proposal is None:
                 return
             position = self.replica.propose(proposal.prepared.payload)
             assert position is not None, "can_propose said so"
-            self._in_flight[position] = proposal
+            round_ = position // self.quorum.total
+            self.batcher.gathering.proposed(round_, len(proposal.replies), now)
+            self._in_flight[position] = proposal._replace(since=now)
 
     def _append(self, effects: Effects, now: float) -> None:
         """Put records into the log's queue."""
@@ -382,6 +390,8 @@ class Driver:
         self._note_applied(position)
         round_, lane = divmod(position, self.quorum.total)
         proposal = self._in_flight.pop(position, None)
+        if proposal is not None:
+            self.batcher.gathering.decided(self._clock() - proposal.since)
         if proposal is not None and proposal.prepared.commands:
             commands = self._encoder.bind(proposal.prepared, round_, lane)
             self._keep_values(proposal, round_, lane)

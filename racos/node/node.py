@@ -12,6 +12,7 @@ import gc
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -276,6 +277,9 @@ class Node:
         try:
             if self.driver.turn():
                 self._schedule()
+            if self.driver.wake_at < inf:
+                self._loop.call_at(self.driver.wake_at, self._schedule)
+                self.driver.wake_at = inf
             if self.driver.staged is not None and not self.driver.flushing:
                 self._begin_anew()
         except Exception as error:  # the state may be half changed: stop rather than go on wrong
