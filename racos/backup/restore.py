@@ -24,8 +24,8 @@ from racos.erasure.codec import Codec
 from racos.mvcc.command import KeyValue, Load
 from racos.node.batch import BatchEncoder
 from racos.node.config import NodeConfig
+from racos.node.datadir import LOG_FOLDER
 from racos.node.identity import Identity, identify
-from racos.node.node import WAL_FOLDER
 from racos.node.records import encode
 from racos.storage.disk import OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
@@ -120,7 +120,7 @@ def _write(
             name=config.name,
         )
         log = Log.open(
-            OsDisk(directory / WAL_FOLDER),
+            OsDisk(directory / LOG_FOLDER),
             member_id=identity.member_id,
             cluster_id=identity.cluster_id,
         )
