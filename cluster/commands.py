@@ -172,7 +172,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             "-" if state is State.GONE else str(cluster.pid(node.name)),
             node.endpoint,
             node.peer_url.removeprefix("http://"),
-            "yes" if running and cluster.is_ready(node.name) else "no",
+            _readiness(cluster, node.name) if running else "no",
             "-" if lanes_off is None else "off" if node.name in lanes_off else "on",
             "-" if missing is None else f"{missing:.0f}",
             _scrubbed(cluster, node.name) if running else "-",
@@ -334,6 +334,17 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _endpoints_line(cluster: LocalCluster) -> str:
     return f"export ETCDCTL_ENDPOINTS={','.join(cluster.endpoints())}"
+
+
+def _readiness(cluster: LocalCluster, name: str) -> str:
+    """Whether it takes part; for one that has lost its memory, how far it is with that."""
+    if not cluster.figure(name, "racos_silent"):
+        return "yes" if cluster.is_ready(name) else "no"
+    upto = cluster.figure(name, "racos_silent_upto_round")
+    done = cluster.figure(name, "racos_silent_round")
+    if upto is None or done is None or upto < 0:
+        return "silent"
+    return f"round {done:.0f} of {upto:.0f}"
 
 
 def _scrubbed(cluster: LocalCluster, name: str) -> str:
