@@ -112,7 +112,7 @@ class Vow:
         if reply.round >= 0:
             self._known[sender] = max(reply.round, self._known.get(sender, 0))
             self._begun |= not reply.met
-        if self.memory.fresh and (reply.met or self._is_new()):
+        if self.memory.fresh and not self._begun and (reply.met or self._is_new()):
             self.upto = NOTHING
         elif len(self._known) > self._faults:
             self.upto = max(self._known.values()) + SPAN_WINDOWS * self._rounds_max
@@ -128,8 +128,6 @@ class Vow:
 
     def _is_new(self) -> bool:
         """Whether f others and this one were fresh at one moment: when some question was sent."""
-        if self._begun or not self.memory.fresh:
-            return False
         around = [
             peer
             for peer, first in self._first_fresh.items()

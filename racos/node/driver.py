@@ -16,8 +16,7 @@ from racos.core.engine import Engine, History
 from racos.core.messages import AppliedRecord, Buffer, Message, Pay, Payload, PayRecord
 from racos.core.outbox import ALL
 from racos.core.quorum import bits
-from racos.core.replica import Replica, Settings
-from racos.core.vow import Memory
+from racos.core.replica import Settings
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut
 from racos.mvcc.command import CodedValue, Command
@@ -35,7 +34,7 @@ from racos.node.keeper import Keeper
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.ports import Flusher, Link, Options
 from racos.node.rebuild import rebuild_open
-from racos.node.silence import Silence
+from racos.node.silence import memory_of, silence_of
 from racos.node.transfer import Stage
 from racos.node.values import Values
 from racos.node.waiting import WaitingReads
@@ -124,11 +123,9 @@ class Driver:
         self.connected = 0  # bit set of lanes
         self.values.now = clock()
         past = self._recover(self.keeper.kit.history(self.quorum.total, known))
-        memory = Memory() if vow is None else Memory(*vow.written)
+        memory = memory_of(vow)
         self.replica: Engine = self.keeper.kit.replica(settings, clock(), past, memory)
-        self.silence: Silence | None = None
-        if vow is not None and isinstance(self.replica, Replica):
-            self.silence = Silence(self.replica, vow, self.healer, report)
+        self.silence = silence_of(self.replica, vow, self.healer, report)
         self.values.now = clock()
         self._apply()
 

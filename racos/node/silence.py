@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from racos.core.engine import Engine
 from racos.core.replica import Replica
 from racos.core.vow import Memory
 from racos.node.healer import Healer
@@ -25,6 +26,20 @@ class Progress(NamedTuple):
     upto: int  # nothing is said up to there
     applied: int  # everything below is
     missing: int  # fragments of batches, known so far
+
+
+def memory_of(file: VowFile | None) -> Memory:
+    """What the disk says of the vow; of one that knows no vows, that it has its memory."""
+    return Memory() if file is None else Memory(*file.written)
+
+
+def silence_of(
+    replica: Engine, file: VowFile | None, healer: Healer, report: Callable[[str], None]
+) -> Silence | None:
+    """None for a replica that takes no vows."""
+    if file is None or not isinstance(replica, Replica):
+        return None
+    return Silence(replica, file, healer, report)
 
 
 class Silence:

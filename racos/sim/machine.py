@@ -20,6 +20,7 @@ from racos.node.checkpoint import Flushes
 from racos.node.cleaner import Space
 from racos.node.driver import Driver
 from racos.node.ports import Options as NodeOptions
+from racos.node.retention import read_start
 from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
@@ -164,7 +165,8 @@ class Machine:
     def _harm_disk(self) -> None:
         harm, self.harm = self.harm, ""
         segment, end = self._proven
-        if harm == "damage" and end > SEGMENT_HEADER_BYTES:
+        is_read = segment >= read_start(self.shelf)  # else it would be rot, to be healed
+        if harm == "damage" and end > SEGMENT_HEADER_BYTES and is_read:
             at = self._source.randrange(SEGMENT_HEADER_BYTES, end)
             flipped = self.disk.flip(segment_name(segment), at, 1 << self._source.randrange(8))
             assert flipped, "what is proven durable is on the disk"
