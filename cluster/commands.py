@@ -18,6 +18,7 @@ from rich.table import Table
 from cluster.backup import restore_command, snapshot_app
 from cluster.find import NotFound
 from cluster.fsck import fsck_command
+from cluster.recover import recover_command
 from cluster.spec import STATE_FILE, ClusterError, lay_out
 from cluster.supervisor import READY_TIMEOUT, LocalCluster, State
 from racos import __version__
@@ -40,6 +41,7 @@ app.add_typer(cluster_app, name="cluster")
 app.add_typer(snapshot_app, name="snapshot")
 app.command("restore")(restore_command)
 app.command("fsck")(fsck_command)
+app.command("recover")(recover_command)
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Directory of the local cluster.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Nodes: n1, n2, ..")]

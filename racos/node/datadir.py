@@ -120,7 +120,11 @@ def _number(path: Path) -> int:
 
 
 def set_aside(path: Path, why: str) -> Path:
-    """Move log and index out of the way; where they are now. LogError if too many are there."""
+    """Move log and index out of the way, because of `why`; where they are now. LogError if there is
+    nothing to move, or too much was moved before.
+    """
+    if not (path / LOG_FOLDER).exists() and not (path / INDEX_FOLDER).exists():
+        raise LogError(f"{why}; {path} has neither a log nor an index")
     there = aside(path)
     if len(there) >= ASIDE_MAX:
         raise LogError(f"{why}; {ASIDE_MAX} damaged logs are in {path} already: remove them first")

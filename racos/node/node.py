@@ -18,6 +18,7 @@ from typing import NamedTuple
 from racos.core.messages import Buffer
 from racos.core.quorum import Quorum, bits
 from racos.core.replica import Settings
+from racos.core.settings import ROUNDS_MAX
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut, ServerStopped, ShelfError
 from racos.mvcc.command import (
@@ -172,6 +173,7 @@ class Node:
             on_frame=self._on_frame,
             on_up=self._on_up,
             on_down=self._on_down,
+            window=ROUNDS_MAX,
         )
 
     def _make_driver(self, index: Index) -> Driver:
@@ -182,6 +184,7 @@ class Node:
             self.identity.lane,
             self.identity.coin_secret,
             incarnation=secrets.randbits(30),
+            rounds_max=ROUNDS_MAX,
             suspect_after=config.suspect_after,
             lane_off_after=config.lane_off_after,
         )
