@@ -57,6 +57,12 @@ class Silence:
         self._told_at: float | None = None
         self._was_known = False
 
+    def go_on(self, before: Silence) -> None:
+        """This replica takes the place of another one in the same process and directory."""
+        if self._replica.vow.silent:
+            self._replica.vow.upto = before._replica.vow.upto
+            self._was_known = before._was_known
+
     @property
     def progress(self) -> Progress | None:
         """None if this node speaks."""
