@@ -220,14 +220,11 @@ class Replica:
         return self._free_round() is not None
 
     def _free_round(self) -> int | None:
-        round_ = self._open_round()
+        lowest = max(self.own.next, self.highest_round)
+        round_ = self.window.open_round(self.me, lowest)
         if round_ is None or not self.window.within(round_):
             return None
         return round_ if round_ <= self.own.reserved_durable else None
-
-    def _open_round(self) -> int | None:
-        """The lowest round to propose in; None while the own lane is off."""
-        return self.window.open_round(self.me, max(self.own.next, self.highest_round))
 
     def read(self, ticket: int) -> None:
         """A linearizable read arrived; its ticket comes back in Effects.reads when it may go."""
@@ -280,7 +277,11 @@ class Replica:
         self._nulls.follow_early()
         if not self.vow.silent:
             self._reserve()
-            self._pass_over()
+            skip = self.own.skip_to(self.highest_round)
+            if skip is not None:
+                self.window.link(self.me, skip.previous, skip.upto)
+                self.outbox.beside(skip)
+                self._advance_frontier()
             self._probe()
         self._note_applied()
         self.window.handed_out()
@@ -331,15 +332,9 @@ class Replica:
             self.outbox.record(AppliedRecord(self._applied_from, self.window.frontier, ones))
             self._applied_from = self.window.frontier
 
-    def _pass_over(self) -> None:
-        skip = self.own.skip_to(self.highest_round)
-        if skip is not None:
-            self.window.link(self.me, skip.previous, skip.upto)
-            self.outbox.beside(skip)
-            self._advance_frontier()
-
     def _reserve(self) -> None:
-        wanted = max(self.highest_round, self._open_round() or 0)
+        wanted = max(self.own.next, self.highest_round)
+        wanted = max(self.highest_round, self.window.open_round(self.me, wanted) or 0)
         limit = self.window.round + REACH_WINDOWS * self.settings.rounds_max
         upto = self.own.wanted_reservation(wanted, limit)
         if upto is not None:

@@ -54,6 +54,7 @@ class Vow:
         "_number",
         "_rounds_max",
         "memory",
+        "silent",
         "upto",
     )
 
@@ -61,6 +62,7 @@ class Vow:
         self._faults = faults
         self._rounds_max = rounds_max
         self.memory = memory
+        self.silent = not memory.kept  # whether this replica says nothing at all
         # The round of the vow: None as long as it is not known.
         self.upto: int | None = memory.upto if memory.kept else None
         self._asked_at: float | None = None
@@ -71,11 +73,6 @@ class Vow:
         self._last_fresh: dict[int, int] = {}
         self._nonces: dict[int, int] = {}  # of fresh peers
         self._begun = False  # the cluster has, and without this directory
-
-    @property
-    def silent(self) -> bool:
-        """Whether this replica says nothing at all."""
-        return not self.memory.kept
 
     @property
     def silent_upto(self) -> int:
@@ -147,6 +144,7 @@ class Vow:
         """The disk says so: from now on this replica speaks of the rounds above."""
         assert memory.kept
         self.memory = memory
+        self.silent = False
 
     def awaited(self) -> str:
         """Why the vow is not known yet, for a person."""

@@ -23,7 +23,7 @@ from racos.storage.log import Damaged, Log, LogError
 from racos.storage.staging import INDEX_FOLDER, IndexPlace
 from racos.storage.vow import VowFile, open_vow
 
-__all__ = ["ASIDE", "LOG_FOLDER", "DataDir", "aside", "set_aside"]
+__all__ = ["ASIDE", "LOG_FOLDER", "DataDir", "aside", "may_ask", "set_aside"]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class DataDir:
         self._segment_bytes = config.segment_bytes
         self._disk = disk
         self._ids = {"member_id": identity.member_id, "cluster_id": identity.cluster_id}
-        self._may_ask = config.f > 0 and config.engine == LANES
+        self._may_ask = may_ask(config)
         self._is_founder = config.initial_cluster_state == "new"
         self._log: Log | None = None
         self.index: Index | None = None
@@ -106,6 +106,11 @@ class DataDir:
         self.close()
         self.place.install()
         return self.open()
+
+
+def may_ask(config: NodeConfig) -> bool:
+    """Whether there are so many others that they know what a member may have said."""
+    return config.f > 0 and config.engine == LANES
 
 
 def aside(path: Path) -> list[Path]:
