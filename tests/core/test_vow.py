@@ -308,11 +308,11 @@ def answer(replica: Replica) -> int:
 @pytest.mark.parametrize(
     ("record", "round_"),
     [
-        pytest.param(StateRecord(1, 20, 23, 0, 0), 23, id="said 0 about rounds without a batch"),
-        pytest.param(VoteRecord(1, 20, 20, 1, 2), 20, id="voted"),
-        pytest.param(PayRecord(1, 21, Payload(b"batch"), 1, True), 21, id="stored"),
-        pytest.param(ReserveRecord(25), 25, id="reserved"),
-        pytest.param(AppliedRecord(0, 90, ()), 30, id="applied"),
+        pytest.param(StateRecord(1, 50, 53, 0, 0), 53, id="said 0 about rounds without a batch"),
+        pytest.param(VoteRecord(1, 50, 50, 1, 2), 50, id="voted"),
+        pytest.param(PayRecord(1, 51, Payload(b"batch"), 1, True), 51, id="stored"),
+        pytest.param(ReserveRecord(55), 55, id="reserved"),
+        pytest.param(AppliedRecord(0, 180, ()), 60, id="applied"),
     ],
 )
 def test_the_answer_is_as_high_as_anything_in_the_log(

@@ -161,6 +161,7 @@ class Node:
         if max(ends, default=0) >= (upto + 1) * self.world.quorum.total and self._heal():
             self.memory = replica.vow.kept()
             replica.speak(self.memory)
+            self.world.spoke(self, self.memory.upto)
 
     def _heal(self) -> bool:
         """Make the own fragments again of all that was applied, from those of others that answer;
@@ -375,6 +376,9 @@ class World:
         """For those who want to watch."""
 
     def changed(self, node: Node, change: Change, config: Config) -> None:
+        """Likewise."""
+
+    def spoke(self, node: Node, upto: int) -> None:
         """Likewise."""
 
     def fold(self, position: int, name: bytes) -> None:
