@@ -18,6 +18,7 @@ from rich.table import Table
 from cluster.backup import restore_command, snapshot_app
 from cluster.find import NotFound
 from cluster.fsck import fsck_command
+from cluster.recover import recover_command
 from cluster.spec import STATE_FILE, ClusterError, lay_out
 from cluster.supervisor import READY_TIMEOUT, LocalCluster, State
 from racos import __version__
@@ -40,6 +41,7 @@ app.add_typer(cluster_app, name="cluster")
 app.add_typer(snapshot_app, name="snapshot")
 app.command("restore")(restore_command)
 app.command("fsck")(fsck_command)
+app.command("recover")(recover_command)
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Directory of the local cluster.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Nodes: n1, n2, ..")]
@@ -172,7 +174,7 @@ def status(data_dir: DataDir = _DEFAULT_DIR) -> None:
             "-" if state is State.GONE else str(cluster.pid(node.name)),
             node.endpoint,
             node.peer_url.removeprefix("http://"),
-            "yes" if running and cluster.is_ready(node.name) else "no",
+            _readiness(cluster, node.name) if running else "no",
             "-" if lanes_off is None else "off" if node.name in lanes_off else "on",
             "-" if missing is None else f"{missing:.0f}",
             _scrubbed(cluster, node.name) if running else "-",
@@ -334,6 +336,17 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _endpoints_line(cluster: LocalCluster) -> str:
     return f"export ETCDCTL_ENDPOINTS={','.join(cluster.endpoints())}"
+
+
+def _readiness(cluster: LocalCluster, name: str) -> str:
+    """Whether it takes part; for one that has lost its memory, how far it is with that."""
+    if not cluster.figure(name, "racos_silent"):
+        return "yes" if cluster.is_ready(name) else "no"
+    upto = cluster.figure(name, "racos_silent_upto_round")
+    done = cluster.figure(name, "racos_silent_round")
+    if upto is None or done is None or upto < 0:
+        return "silent"
+    return f"round {done:.0f} of {upto:.0f}"
 
 
 def _scrubbed(cluster: LocalCluster, name: str) -> str:

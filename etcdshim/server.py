@@ -42,7 +42,7 @@ from racos.node.config import ConfigError, NodeConfig
 from racos.node.identity import identify
 from racos.node.memory import keep_large_buffers
 from racos.node.metrics import Metrics
-from racos.node.node import Node
+from racos.node.node import Node, Statistics
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import IdentityError
 from racos.storage.log import LogError
@@ -107,7 +107,7 @@ class NodeBackend:
             leader=leader,
             applied_index=figures.applied_slots + 1,
             committed_index=figures.decided_slots + 1,
-            errors=() if leader else ("etcdserver: no leader",),
+            errors=_errors(leader, figures),
         )
 
     def members(self) -> Sequence[MemberInfo]:
@@ -117,6 +117,12 @@ class NodeBackend:
             )
             for lane, member in enumerate(self._node.identity.members)
         ]
+
+
+def _errors(leader: int, figures: Statistics) -> tuple[str, ...]:
+    if figures.silence is not None:
+        return ("racos: this member has lost its memory: it is silent until it is rebuilt",)
+    return () if leader else ("etcdserver: no leader",)
 
 
 class NodeHealth:

@@ -24,12 +24,13 @@ from racos.erasure.codec import Codec
 from racos.mvcc.command import KeyValue, Load
 from racos.node.batch import BatchEncoder
 from racos.node.config import NodeConfig
+from racos.node.datadir import LOG_FOLDER, may_ask
 from racos.node.identity import Identity, identify
-from racos.node.node import WAL_FOLDER
 from racos.node.records import encode
 from racos.storage.disk import OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.log import Log
+from racos.storage.vow import open_vow
 
 __all__ = ["Restored", "restore"]
 
@@ -119,8 +120,10 @@ def _write(
             cluster_id=identity.cluster_id,
             name=config.name,
         )
+        disk = OsDisk(directory / LOG_FOLDER)
+        open_vow(disk, may_ask=may_ask(config))  # it may replace one that has spoken since
         log = Log.open(
-            OsDisk(directory / WAL_FOLDER),
+            disk,
             member_id=identity.member_id,
             cluster_id=identity.cluster_id,
         )

@@ -6,7 +6,7 @@ Effects leave through the outbox; fragments this replica lacks are asked of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from racos.core.coin import coin
@@ -48,6 +48,7 @@ class Agreement:
         "quorum",
         "rebuilds",
         "secret",
+        "silent_upto",
         "statistics",
     )
 
@@ -69,6 +70,7 @@ class Agreement:
         self.patience = patience
         self.pace = Pace(quorum.total, me, quorum.answers, patience.rest)
         self.now = 0.0
+        self.silent_upto = -1  # the highest round about which nothing is said: see `vow`
         self.rebuilds: list[tuple[int, int]] = []  # (position, fragments this replica should hold)
         self.statistics = {**dict.fromkeys(NAMES, 0), "phases": 0}  # see `transitions`
         self._became_decided = became_decided
@@ -80,6 +82,9 @@ class Agreement:
         """A batch, or more of its fragments, came for an undecided slot (rule 1)."""
         merged = _merge(slot.payload, payload)
         slot.payload = merged
+        if slot.round <= self.silent_upto:
+            slot.stored |= held  # written down when it is decided
+            return
         new = held & ~slot.stored
         if payload.coded and not held and not slot.recorded:
             self._want(slot, self.quorum.share(self.me, 1))
@@ -103,9 +108,22 @@ class Agreement:
             self.outbox.promise(record, Hold(slot.lane, slot.round, self.me, new))
         slot.rebuilding &= ~held
 
+    def break_silence(self, upto: int, slots: Iterable[Slot]) -> None:
+        """Nothing is said about rounds up to here, for ever; about the open `slots` above, what
+        would have been said before.
+        """
+        self.silent_upto = upto
+        for slot in slots:
+            if slot.payload is not None and slot.decided is None and not slot.recorded:
+                held, slot.stored = slot.stored, 0
+                self.accept(slot, slot.payload, held)
+                self.advance(slot)
+
     def say_zero(self, slot: Slot) -> None:
         """STATE(s, 0, 0): nothing of this slot is here, and it should not hold up the others."""
         if slot.decided is not None or slot.promised_state >= 0 or slot.recorded:
+            return
+        if slot.round <= self.silent_upto:
             return
         slot.promised_state = 0
         self._say_state(slot, 0, 0)
@@ -137,6 +155,8 @@ class Agreement:
         value = decision(slot, self.quorum)
         if value is not None:
             self._decide(slot, value)
+        elif slot.round <= self.silent_upto:
+            return
         elif slot.promised_vote < slot.phase:
             self._maybe_vote(slot)
         else:

@@ -12,6 +12,12 @@ from bisect import bisect_left
 
 from racos.core.messages import Skip
 
+# No round is reserved further above the own lowest open one than so many windows: so no round that
+# anybody uses, passes over or has seen is further above the highest open one of all, which is what
+# a replica without memory goes by (racos.core.vow). Whoever is that far behind is waited for by
+# nobody (peers.BEHIND_WINDOWS).
+REACH_WINDOWS = 4
+
 
 class Lane:
     """What is known of one lane's skipped rounds, at and above the frontier."""
@@ -86,13 +92,21 @@ class OwnLane:
         self.reserved = reserved  # written down, maybe not durable yet
         self.reserved_durable = reserved
 
-    def wanted_reservation(self, highest: int) -> int | None:
-        """The round up to which a new reservation should be written down now, if it is time."""
+    def wanted_reservation(self, highest: int, limit: int) -> int | None:
+        """The round up to which a new reservation should be written down now, if it is time; never
+        above `limit`.
+        """
         target = max(self.next, highest)
-        if self.reserved >= target + self.reserve_block // 2:
+        upto = min(target + self.reserve_block, limit)
+        if self.reserved >= min(target + self.reserve_block // 2, upto):
             return None
-        self.reserved = target + self.reserve_block
-        return self.reserved
+        self.reserved = upto
+        return upto
+
+    def begin_above(self, round_: int) -> None:
+        """Rounds up to here belong to an earlier life, of which nothing is known."""
+        self.last = self.reserved = self.reserved_durable = round_
+        self.next = round_ + 1
 
     def use(self, round_: int) -> int:
         """Propose in this round; returns the round the new link names as its previous one."""

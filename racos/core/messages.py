@@ -121,9 +121,31 @@ class Beat(NamedTuple):
     back: bool = False
 
 
+class VowRequest(NamedTuple):
+    """The sender has lost its memory, or has none yet, and is silent: how far may it have spoken?
+
+    Once it knows (`upto` >= 0), it waits for everyone to get beyond that round.
+    """
+
+    nonce: int  # names the sender's directory
+    number: int  # of the question
+    upto: int
+
+
+class VowReply(NamedTuple):
+    """The answer to one such question."""
+
+    nonce: int  # of the one who asked
+    number: int
+    own: int  # the sender's own
+    fresh: bool  # the sender has said nothing yet, either
+    met: bool  # the cluster began when both had said nothing
+    round: int  # the highest that the sender knows of; -1: it has no memory itself
+
+
 Message: TypeAlias = (
     Pay | State | Vote | Decide | Hold | Skip | Ask | Probe | ProbeReply | Beat
-    | Ballot | Settled | Pull
+    | VowRequest | VowReply | Ballot | Settled | Pull
 )  # fmt: skip
 
 

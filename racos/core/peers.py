@@ -24,6 +24,7 @@ class Peers:
         "_heard",
         "_penalty",
         "_reach",
+        "_silent",
         "_slow_until",
         "frontiers",
         "me",
@@ -48,6 +49,7 @@ class Peers:
         self.frontiers = [0] * total  # by their own word; 0: nothing is known
         self._reach = BEHIND_WINDOWS * rounds_max * total  # positions
         self._behind = 0  # bit set of those further below this replica's frontier than that
+        self._silent = 0  # bit set of those that say themselves that they have no memory
         self.wholes = [0] * total  # likewise (Beat.whole), as last said since this one started
 
     def heard(self, peer: int, now: float) -> None:
@@ -58,10 +60,17 @@ class Peers:
         """Its regular sign of life came: what it says, and how regular these are."""
         self.frontiers[peer] = beat.frontier
         self.wholes[peer] = beat.whole
+        self._silent &= ~(1 << peer)
         last = self._beat_at[peer]
         if last is not None and now - last <= SUSPICION_TIMES_MAX * self.suspect_after:
             self._gaps[peer].add(now - last)
         self._beat_at[peer] = now
+
+    def became_silent(self, peer: int) -> None:
+        """It has lost its memory: until its next beat it takes no part, whatever else it sends."""
+        self._silent |= 1 << peer
+        self.frontiers[peer] = self.wholes[peer] = 0
+        self._beat_at[peer] = None
 
     def note_own_frontier(self, frontier: int) -> None:
         """How far this replica has applied: it tells who is too far behind to take part."""
@@ -100,8 +109,8 @@ class Peers:
             self._penalty[peer] = max(self._penalty[peer] / 2, PENALTY_SECONDS_MIN)
 
     def suspected(self, now: float) -> int:
-        """Bit set of replicas that are silent for too long, or disconnected."""
-        mask = 0
+        """Bit set of replicas that are silent for too long, by vow, or disconnected."""
+        mask = self._silent
         limit = now - self.suspect_after
         for peer in range(self.total):
             if peer == self.me:

@@ -16,6 +16,7 @@ from racos.core.messages import (
     StateRecord,
     VoteRecord,
 )
+from racos.core.slot import Slot
 
 
 class SaidInSlot:
@@ -28,6 +29,22 @@ class SaidInSlot:
         self.held = 0
         self.states: dict[int, int] = {}  # phase -> value
         self.votes: dict[int, int] = {}
+
+
+def take_up(slot: Slot, said: SaidInSlot, me: int) -> None:
+    """Have a slot of the replica `me` as its log says that it was."""
+    slot.payload = said.payload
+    slot.recorded = said.payload is not None
+    slot.stored = said.held
+    if said.held:
+        slot.add_holder(me, said.held)
+    for phase, value in said.states.items():
+        slot.at(phase).add_state(me, value)
+    for phase, value in said.votes.items():
+        slot.at(phase).add_vote(me, value)
+    slot.promised_state = max(said.states, default=-1)
+    slot.promised_vote = max(said.votes, default=-1)
+    slot.phase = max(slot.promised_state, 0)
 
 
 class Recovered:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from racos.core.agreement import Agreement
 from racos.core.config import Change, Config, Configs
 from racos.core.effects import Chunk, Effects
-from racos.core.lanes import OwnLane
+from racos.core.lanes import REACH_WINDOWS, OwnLane
 from racos.core.messages import (
     AppliedRecord,
     Ask,
@@ -32,16 +32,20 @@ from racos.core.messages import (
     Skip,
     State,
     Vote,
+    VowReply,
+    VowRequest,
 )
 from racos.core.nulls import Nulls
 from racos.core.outbox import ALL, Outbox
 from racos.core.peers import Peers
 from racos.core.reads import Barrier
-from racos.core.recovery import Recovered
+from racos.core.recovery import Recovered, take_up
 from racos.core.repeat import Repeater
 from racos.core.settings import Settings
 from racos.core.slot import Slot
+from racos.core.stuck import Stuck
 from racos.core.switch import Switch
+from racos.core.vow import NOTHING, Memory, Vow
 from racos.core.window import FORGOTTEN, Window
 
 __all__ = ["PHASES_AHEAD_MAX", "Replica", "Settings"]
@@ -50,7 +54,13 @@ PHASES_AHEAD_MAX = 1000  # a message further ahead in phases than this is not be
 
 
 class Replica:
-    def __init__(self, settings: Settings, now: float, recovered: Recovered | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: float,
+        recovered: Recovered | None = None,
+        memory: Memory = Memory(),  # noqa: B008 (a constant)
+    ) -> None:
         past = recovered or Recovered(settings.quorum.total)
         self.settings = settings
         self.quorum = settings.quorum
@@ -75,7 +85,12 @@ class Replica:
             self.me, self.quorum, self.configs, settings.lane_off_after, settings.rounds_max
         )
         self._repeater = Repeater(self.me, self.quorum, self.window, self.outbox)
+        self.vow = Vow(self.quorum.faults, settings.rounds_max, memory)
+        self._goal = NOTHING  # a silent replica waits for the rounds up to there to be over
         self._nulls = Nulls(self.window, self.own, self.agreement)
+        self._stuck = Stuck(
+            settings, self.window, self.peers, self.agreement, self._nulls, self.outbox, now
+        )
         self.highest_round = -1  # highest round seen in use
         self._applied: list[tuple[int, Payload]] = []
         self._rejected: list[tuple[int, Payload]] = []
@@ -83,32 +98,21 @@ class Replica:
         self._early: dict[int, tuple[int, Pay]] = {}
         self._applied_from = past.frontier
         self._reservations: list[tuple[int, int]] = []  # (token, upto)
-        self._stuck_at = -1
-        self._stuck_since = self._asked_at = now
         self._beat_at = now - settings.beat_every
         self._set_clock(now)
         self._resume(past)
 
     def _resume(self, past: Recovered) -> None:
         """Stand where the log says this replica stood."""
+        self.agreement.silent_upto = self.vow.silent_upto
+        self.own.begin_above(max(past.reserved, self.vow.memory.upto))
         for position, change in past.changes:
             self.configs.apply(change, position // self.quorum.total)
         self.configs.forget_below(self.window.round)
         self.window.recall(past.ones, past.highest_one, past.floor)
         for position, said in sorted(past.slots.items()):
             slot = self.window.open(position)
-            slot.payload = said.payload
-            slot.recorded = said.payload is not None
-            slot.stored = said.held
-            if said.held:
-                slot.add_holder(self.me, said.held)
-            for phase, value in said.states.items():
-                slot.at(phase).add_state(self.me, value)
-            for phase, value in said.votes.items():
-                slot.at(phase).add_vote(self.me, value)
-            slot.promised_state = max(said.states, default=-1)
-            slot.promised_vote = max(said.votes, default=-1)
-            slot.phase = max(slot.promised_state, 0)
+            take_up(slot, said, self.me)
             if said.payload is not None:
                 self._saw(slot.round)
         self._saw(self.window.round - 1)
@@ -129,25 +133,45 @@ class Replica:
         self.peers.note_own_frontier(self.window.frontier)
         self.outbox.overdue()
         self.agreement.tick()
-        suspected = self.peers.suspected(now)
-        self.switch.tick(now, suspected)
-        self._nulls.settle(self.peers.idle(now), self.highest_round)
-        self._maybe_ask()
+        if self.vow.silent:
+            question = self.vow.question(now)
+            if question is not None:
+                self.outbox.send(ALL, question)
+        else:
+            self.switch.tick(now, self.peers.suspected(now))
+            self._nulls.settle(self.peers.idle(now), self.highest_round)
+            # In steps, as nobody may have seen what lies too far above (lanes.REACH_WINDOWS).
+            self._saw(min(self._goal, self.window.round + self.settings.rounds_max // 2))
+        self._stuck.tick(now, self.highest_round)
         self.barrier.expire(now, self.settings.probe_again)
         if now - self._beat_at >= self.settings.beat_every:
             self._beat_at = now
-            self.outbox.send(ALL, self._beat())
+            self._say_beat(ALL)
 
-    def _beat(self) -> Beat:
+    def _say_beat(self, whom: int) -> None:
+        if self.vow.silent:
+            return
         newest = self.configs.newest
         back = bool(newest.off >> self.me & 1)
         whole = self.peers.wholes[self.me]
-        return Beat(self.highest_round, self.window.frontier, whole, newest.epoch, back)
+        beat = Beat(self.highest_round, self.window.frontier, whole, newest.epoch, back)
+        self.outbox.send(whom, beat)
+
+    def speak(self, memory: Memory) -> None:
+        """The vow is kept: every round up to it is applied here, and what this replica should hold
+        of them it durably holds. `memory`, durable, says so.
+        """
+        assert self.window.round > memory.upto, "rounds of the vow are open"
+        self.vow.keep(memory)
+        self.own.begin_above(max(self.own.reserved, memory.upto))
+        self._saw(memory.upto)
+        self.agreement.break_silence(memory.upto, list(self.window.slots.values()))
+        self._say_beat(ALL)
 
     def peer_up(self, peer: int) -> None:
         """A connection to the peer stands: say again what it may have missed."""
         self.peers.heard(peer, self.now)
-        self.outbox.send(peer, self._beat())
+        self._say_beat(peer)
         self._repeater.say_all(peer)
 
     def peer_down(self, peer: int) -> None:
@@ -169,7 +193,7 @@ class Replica:
             return None
         width = self.agreement.width() if payload.coded else 1
         previous = self.own.use(round_)
-        self.window.link(self.me, previous, round_ - 1, is_own=True)
+        self.window.link(self.me, previous, round_ - 1)
         self._saw(round_)
         slot = self.window.open(self.window.position(round_, self.me))
         slot.cover_width = width
@@ -188,7 +212,7 @@ class Replica:
         config = self.configs.apply(change, round_)
         self.switch.applied(owner, change, config, self.now)
         if config is not None and config.off >> self.me & 1:
-            self.outbox.send(ALL, self._beat())  # this replica is here: it asks for its lane
+            self._say_beat(ALL)  # this replica is here: it asks for its lane
         return config
 
     def can_propose(self) -> bool:
@@ -196,29 +220,11 @@ class Replica:
         return self._free_round() is not None
 
     def _free_round(self) -> int | None:
-        round_ = self._open_round()
+        lowest = max(self.own.next, self.highest_round)
+        round_ = self.window.open_round(self.me, lowest)
         if round_ is None or not self.window.within(round_):
             return None
         return round_ if round_ <= self.own.reserved_durable else None
-
-    def _open_round(self) -> int | None:
-        """The lowest round of the own lane, not below any seen, that nobody has given up on; None
-        while the lane is off.
-        """
-        window = self.window
-        round_: int | None = max(self.own.next, self.highest_round, window.round)
-        while round_ is not None and round_ <= window.reach:
-            if not self.configs.plain and window.is_off(self.me, round_):
-                round_ = self.configs.next_on(self.me, round_)
-                continue
-            position = round_ * window.total + self.me
-            slot = window.slots.get(position)
-            if slot is None and position >= window.frontier:
-                return round_
-            if slot is not None and slot.decided is None and not slot.phases[0].zeros:
-                return round_
-            round_ += 1
-        return round_
 
     def read(self, ticket: int) -> None:
         """A linearizable read arrived; its ticket comes back in Effects.reads when it may go."""
@@ -260,8 +266,7 @@ class Replica:
         self._saw((chunk.end - 1) // self.quorum.total)
         self.peers.frontiers[sender] = chunk.frontier
         if self.window.frontier < chunk.frontier:
-            self._asked_at = self.now
-            self.outbox.send(sender, Ask(self.window.frontier))
+            self._stuck.ask_at_once(sender, self.now)
 
     # -- effects ---------------------------------------------------------------------------------
 
@@ -270,13 +275,14 @@ class Replica:
         self._advance_frontier()
         self._nulls.void_own()
         self._nulls.follow_early()
-        self._reserve()
-        skip = self.own.skip_to(self.highest_round)
-        if skip is not None:
-            self.window.link(self.me, skip.previous, skip.upto, is_own=True)
-            self.outbox.beside(skip)
-            self._advance_frontier()
-        self._probe()
+        if not self.vow.silent:
+            self._reserve()
+            skip = self.own.skip_to(self.highest_round)
+            if skip is not None:
+                self.window.link(self.me, skip.previous, skip.upto)
+                self.outbox.beside(skip)
+                self._advance_frontier()
+            self._probe()
         self._note_applied()
         self.window.handed_out()
         sealed = self.outbox.seal()
@@ -327,7 +333,10 @@ class Replica:
             self._applied_from = self.window.frontier
 
     def _reserve(self) -> None:
-        upto = self.own.wanted_reservation(max(self.highest_round, self._open_round() or 0))
+        wanted = max(self.own.next, self.highest_round)
+        wanted = max(self.highest_round, self.window.open_round(self.me, wanted) or 0)
+        limit = self.window.round + REACH_WINDOWS * self.settings.rounds_max
+        upto = self.own.wanted_reservation(wanted, limit)
         if upto is not None:
             self.outbox.record(ReserveRecord(upto))
             self._reservations.append((self.outbox.token + 1, upto))
@@ -345,42 +354,9 @@ class Replica:
         if target >= self.window.frontier:
             self._saw(target // self.quorum.total)
 
-    # -- being stuck -----------------------------------------------------------------------------
-
     def _saw(self, round_: int) -> None:
         if round_ > self.highest_round:
             self.highest_round = round_
-
-    def _maybe_ask(self) -> None:
-        """Rule 2: when the frontier does not move, first ask; after the suspicion time say 0."""
-        frontier = self.window.frontier
-        if frontier != self._stuck_at or self.window.round > self.highest_round:
-            self._stuck_at = frontier
-            self._stuck_since = self.now
-            return
-        waited = self.now - self._stuck_since
-        if waited >= self.settings.ask_after and self._ask(self._whom_to_ask(frontier, waited)):
-            slot = self.window.slots.get(frontier)
-            if slot is not None:
-                self.agreement.cover_stuck(slot)
-        if waited >= self.settings.suspect_after:
-            round_, lane = divmod(frontier, self.quorum.total)
-            self._nulls.say(lane, round_, min(self.highest_round, round_ + self._nulls.ahead))
-
-    def _ask(self, whom: int) -> bool:
-        """Ask for what is known from the frontier on, unless somebody was asked just now."""
-        if self.now - self._asked_at < self.settings.ask_every:
-            return False
-        self._asked_at = self.now
-        self.outbox.send(whom, Ask(self.window.frontier))
-        return True
-
-    def _whom_to_ask(self, frontier: int, waited: float) -> int:
-        """The peer that is furthest ahead; everyone if none is, or if it does not answer."""
-        best = self.peers.most_advanced()
-        if best is None or self.peers.frontiers[best] <= frontier:
-            return ALL
-        return best if waited < 3 * self.settings.ask_every else ALL
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -474,6 +450,8 @@ class Replica:
             self._repeater.say_all(sender, span=8 * self.quorum.total)
 
     def _handle_probe(self, sender: int, probe: Probe) -> None:
+        if self.vow.silent:
+            return  # it does not know what it said
         self.outbox.send(sender, ProbeReply(probe.number, self.window.highest_one))
 
     def _handle_probe_reply(self, sender: int, reply: ProbeReply) -> None:
@@ -484,7 +462,19 @@ class Replica:
         self.switch.heard(sender, beat, self.window.round, self.now)
         self._saw(beat.round)
         if beat.epoch > self.configs.newest.epoch and beat.frontier > self.window.frontier:
-            self._ask(sender)
+            self._stuck.ask(sender, self.now)
+
+    def _handle_vow_request(self, sender: int, request: VowRequest) -> None:
+        self.peers.became_silent(sender)
+        self._goal = max(self._goal, request.upto)
+        self.outbox.send(sender, self.vow.answer(request, self._highest_known))
+
+    def _highest_known(self) -> int:
+        """The highest round of which this replica, or its log, knows anything."""
+        return max(self.highest_round, self.window.highest_spoken(), self.own.reserved)
+
+    def _handle_vow_reply(self, sender: int, reply: VowReply) -> None:
+        self.vow.heard(sender, reply)
 
     _handlers: ClassVar[dict[type, Callable[[Replica, int, Any], None]]] = {
         Pay: _handle_pay,
@@ -497,4 +487,6 @@ class Replica:
         Probe: _handle_probe,
         ProbeReply: _handle_probe_reply,
         Beat: _handle_beat,
+        VowRequest: _handle_vow_request,
+        VowReply: _handle_vow_reply,
     }

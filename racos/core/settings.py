@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from racos.core.agreement import Patience
 from racos.core.quorum import Quorum
+
+ROUNDS_MAX: Final = 128  # W where nothing else is said; the same on all members, and for ever
 
 
 class Settings(NamedTuple):
@@ -15,7 +17,7 @@ class Settings(NamedTuple):
     lane: int
     secret: bytes
     incarnation: int = 0  # differs between lives of one replica; numbers its read probes
-    rounds_max: int = 128  # W
+    rounds_max: int = ROUNDS_MAX  # W
     suspect_after: float = 0.25
     ask_after: float = 0.03  # stuck for so long: ask the others
     ask_every: float = 0.1

@@ -100,14 +100,41 @@ class Window:
         # `plain` spares a call for each slot there is, as long as no lane was ever off.
         return None if self.configs.plain or not self.is_off(lane, round_) else 0
 
-    def link(self, lane: int, previous: int, upto: int, *, is_own: bool = False) -> None:
+    def open_round(self, lane: int, lowest: int) -> int | None:
+        """The lowest round of a lane from `lowest` on that is open and that nobody has given up on,
+        or one beyond the window; None if the lane is off from there on.
+        """
+        round_: int | None = max(lowest, self.round)
+        while round_ is not None and round_ <= self.reach:
+            if not self.configs.plain and self.is_off(lane, round_):
+                round_ = self.configs.next_on(lane, round_)
+                continue
+            position = round_ * self.total + lane
+            slot = self.slots.get(position)
+            if slot is None and position >= self.frontier:
+                return round_
+            if slot is not None and slot.decided is None and not slot.phases[0].zeros:
+                return round_
+            round_ += 1
+        return round_
+
+    def highest_spoken(self) -> int:
+        """The highest round that is decided here, or that this replica has spoken about."""
+        spoken = (
+            slot.round
+            for slot in self.slots.values()
+            if slot.promised_state >= 0 or slot.promised_vote >= 0
+        )
+        return max(self.round, max(spoken, default=-1))
+
+    def link(self, lane: int, previous: int, upto: int) -> None:
         """Learn that a lane's owner passed over previous+1 .. upto: open slots there are null.
 
         What lies far beyond this replica's reach is dropped, lest a replica that is far behind
         gathers links without bound: it gets there by chunks of history, and by asking. Its own
-        links it keeps: nobody else could tell it, and those who ask, later.
+        links are never that far away (lanes.REACH_WINDOWS).
         """
-        if previous >= self.round + LINKS_REACH * self.rounds_max and not is_own:
+        if previous >= self.round + LINKS_REACH * self.rounds_max:
             return
         if not self.lanes[lane].link(max(previous, self.round - 1), upto):
             return

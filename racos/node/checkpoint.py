@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 from racos.core.config import Config
 from racos.mvcc.shelf import Shelf
 from racos.mvcc.store import Store
-from racos.storage.log import Log, LogError
+from racos.storage.log import Damaged, Log, LogError
 
 APPLIED: Final = b"a"  # key of the applied position
 CONFIGS: Final = b"c"  # key of the configuration epochs
@@ -111,7 +111,8 @@ class Checkpoint:
             raise LogError(
                 f"log and index do not belong together: the log ends at record {last} with slots "
                 f"below {frontier} applied, the index rests on record {self.found.sequence} and "
-                f"slots below {self.found.position}; the log was cut or replaced"
+                f"slots below {self.found.position}; the log was cut or replaced: with its own log "
+                "this member starts again, without it `racos recover` rebuilds it from the others"
             )
 
     def continues(self, start: int, frontier: int) -> None:
@@ -120,7 +121,7 @@ class Checkpoint:
         replica, and only the index that it went into has it.
         """
         if start > frontier:
-            raise LogError(
+            raise Damaged(
                 f"log and index do not belong together: slots {frontier} to {start - 1} are not in "
                 "the log, and the index, which had them from another replica, is gone or older"
             )

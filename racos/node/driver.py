@@ -33,11 +33,13 @@ from racos.node.healer import Healer
 from racos.node.keeper import Keeper
 from racos.node.leases import BarrierReply, Leases, Ports
 from racos.node.ports import Flusher, Link, Options
-from racos.node.rebuild import Fragments, rebuild
+from racos.node.rebuild import rebuild_open
+from racos.node.silence import memory_of, silence_of
 from racos.node.transfer import Stage
 from racos.node.values import Values
 from racos.node.waiting import WaitingReads
 from racos.storage.log import Batch, Log
+from racos.storage.vow import VowFile
 
 TICK_SECONDS = 0.005
 LAZY_FLUSH_SECONDS = 0.05  # for records that promise nothing
@@ -60,6 +62,7 @@ class Driver:
         *,
         options: Options | None = None,
         hello: wire.Hello | None = None,
+        vow: VowFile | None = None,
         shelf: Shelf | None = None,
         stage: Stage | None = None,
         applied: Callable[[int, int], None] = lambda _first, _last: None,
@@ -121,7 +124,9 @@ class Driver:
         self.wake_at = inf  # call `turn` then, even if nothing comes
         self.values.now = clock()
         past = self._recover(self.keeper.kit.history(self.quorum.total, known))
-        self.replica: Engine = self.keeper.kit.replica(settings, clock(), past)
+        memory = memory_of(vow)
+        self.replica: Engine = self.keeper.kit.replica(settings, clock(), past, memory)
+        self.silence = silence_of(self.replica, vow, self.healer, report)
         self.values.now = clock()
         self._apply()
 
@@ -304,6 +309,8 @@ class Driver:
         if self.applier.stuck:
             self.keeper.stuck(self.replica.peers.most_advanced(), applied)
         self.keeper.tick(now, applied, between_batches=self.applier.between_batches)
+        if self.silence is not None:
+            self.silence.tick(now)
         live = self.live(now)
         self.auditor.tick(now, live, self.connected)
         self.leases.tick(now, live, live.bit_count() >= self.quorum.answers)
@@ -379,7 +386,7 @@ class Driver:
         if effects.wish is not None:
             self.batcher.put_back(Proposal(batches.prepare_change(effects.wish), (), inf))
         for position, mask in effects.rebuilds:
-            self._rebuild(position, mask)
+            rebuild_open(self.replica, self.load, self.codec, self._report, position, mask)
         if effects.reads:
             self.applier.after(lambda: self._reads.finish(effects.reads))
         if self.applier.waiting:
@@ -472,24 +479,6 @@ class Driver:
         """The bytes of coded values, from wherever they can be had; from here during a replay."""
         absent = self.replica.peers.absent(self._clock()) if self.connected else 0
         self.values.load_all(values, done, absent, background=background)
-
-    def _rebuild(self, position: int, mask: int) -> None:
-        """Fragments this replica should hold of a batch, from those that others hold."""
-        slot = self.replica.window.slots.get(position)
-        if slot is None or slot.payload is None or slot.decided is not None:
-            return
-        descriptor = slot.payload.descriptor
-        named = batches.coded_values(descriptor, slot.round, slot.lane)
-
-        def done(outcome: Fragments | Exception) -> None:
-            if isinstance(outcome, RequestTimedOut):
-                self._rebuild(position, mask)
-            elif isinstance(outcome, Exception):
-                self._report(f"value.rebuild_failed position={position}: {outcome}")
-            else:
-                self.replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
-
-        rebuild(self.load, self.codec, named, mask, done)
 
     # -- deadlines -------------------------------------------------------------------------------
 

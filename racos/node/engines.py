@@ -11,6 +11,7 @@ from racos.core.engine import LANES, QUEUE, Engine, History
 from racos.core.messages import AppliedRecord, Payload, PayRecord
 from racos.core.recovery import Recovered
 from racos.core.replica import Replica, Settings
+from racos.core.vow import Memory
 from racos.mvcc.shelf import Shelf
 from racos.node.checkpoint import read_applied
 from racos.node.library import GRACE_SECONDS, Library, Unreadable
@@ -106,7 +107,7 @@ class Kit(NamedTuple):
     library: type[Library]
     history: Callable[[int, int], History]  # of so many lanes, behind such a frontier
     recall: Callable[[History, Past], None]  # what the log still shows of slots below it
-    replica: Callable[[Settings, float, History], Engine]
+    replica: Callable[[Settings, float, History, Memory], Engine]
     forgets: bool  # history, and parts of the log
 
 
@@ -124,13 +125,14 @@ def _queue_recall(_history: History, _past: Past) -> None:
     """All of it was replayed."""
 
 
-def _lanes(settings: Settings, now: float, past: History) -> Engine:
+def _lanes(settings: Settings, now: float, past: History, memory: Memory) -> Engine:
     assert isinstance(past, Recovered)
-    return Replica(settings, now, past)
+    return Replica(settings, now, past, memory)
 
 
-def _queue(settings: Settings, now: float, past: History) -> Engine:
+def _queue(settings: Settings, now: float, past: History, memory: Memory) -> Engine:
     assert isinstance(past, QueueRecovered)
+    assert memory.kept, "this engine cannot recover"
     return QueueReplica(settings, now, past)
 
 

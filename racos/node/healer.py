@@ -258,6 +258,11 @@ class Healer:
         wait = self.limits.again_seconds * 2 ** min(attempts - 1, 16)
         heappush(self._later, (self._now + min(wait, self.limits.again_seconds_max), position))
 
+    @property
+    def whole(self) -> int:
+        """Position below which all is durably here that can be had (`Holdings.whole`)."""
+        return self.holdings.whole_but_for(self._corrupt)
+
     def statistics(self) -> HealerStatistics:
         return HealerStatistics(
             missing=len(self.holdings.missing),

@@ -7,6 +7,7 @@ after the next start, in slices (`Library.load`). A batch is named by its slot's
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 
 from sortedcontainers import SortedSet  # type: ignore[import-untyped]
 
@@ -97,7 +98,11 @@ class Holdings:
         Only as far as the log durably calls batches applied: a replica that restarts does not
         vote about such a slot again, so nobody will need surplus fragments there for coverage.
         """
+        return self.whole_but_for(())
+
+    def whole_but_for(self, given_up: Container[int]) -> int:
+        """As `whole`, if the batches at these positions, which nobody can heal, do not count."""
         if not self._library.loaded:
             return 0
-        first: int = self.missing[0] if self.missing else self._applied_end
-        return min(first, self._applied_end)
+        lacking = (position for position in self.missing if position not in given_up)
+        return min(next(lacking, self._applied_end), self._applied_end)

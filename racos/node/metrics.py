@@ -15,6 +15,7 @@ from racos.node.cleaner import SpaceStatistics
 from racos.node.healer import HealerStatistics
 from racos.node.node import Node, Statistics
 from racos.node.scrubber import ScrubStatistics
+from racos.node.silence import Progress
 
 
 class NodeCollector(Collector):
@@ -35,6 +36,7 @@ class NodeCollector(Collector):
         yield from _of_fragments(figures.fragments)
         yield from _of_space(figures.space, figures.log_segments)
         yield from _of_scrub(figures.scrub)
+        yield from _of_silence(figures.silence)
 
     def _gauges(self, figures: Statistics) -> Iterator[Metric]:
         leader = self._node.leader()
@@ -167,6 +169,18 @@ def _of_space(figures: SpaceStatistics, segments: int) -> Iterator[Metric]:
     }
     for name, (text, value) in counters.items():
         yield CounterMetricFamily(f"racos_log_{name}", text, value)
+
+
+def _of_silence(progress: Progress | None) -> Iterator[Metric]:
+    """Of a member without memory, which says nothing until it has taken what the others have."""
+    upto, round_ = (-1, -1) if progress is None else progress[:2]
+    gauges = {
+        "silent": ("Whether this member has lost its memory and is silent.", progress is not None),
+        "silent_upto_round": ("Up to which round; -1: unknown, or not silent.", upto),
+        "silent_round": ("All rounds below this one are applied; -1: not silent.", round_),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"racos_{name}", text, int(value))
 
 
 class Metrics:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from racos.core.messages import Buffer
 from racos.core.quorum import Quorum, bits
 from racos.core.replica import Settings
+from racos.core.settings import ROUNDS_MAX
 from racos.erasure.codec import Codec
 from racos.errors import RequestTimedOut, ServerStopped, ShelfError
 from racos.mvcc.command import (
@@ -39,25 +40,26 @@ from racos.node.alarms import AlarmKeeper
 from racos.node.auditor import Auditing, AuditStatistics
 from racos.node.cleaner import Space, SpaceStatistics
 from racos.node.config import NodeConfig
+from racos.node.datadir import DataDir
 from racos.node.driver import Driver
 from racos.node.flusher import LogFlusher
 from racos.node.healer import HealerStatistics, Healing
 from racos.node.identity import Identity
 from racos.node.ports import Options
 from racos.node.scrubber import Scrubbing, ScrubStatistics
+from racos.node.silence import Progress
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
-from racos.storage.index import Index, erase
-from racos.storage.log import Batch, Log
+from racos.storage.index import Index
+from racos.storage.log import Batch, LogError
 from racos.storage.record import SEGMENT_HEADER_BYTES
-from racos.storage.staging import IndexPlace
 from racos.transport.tcp import Mesh
 
 log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
-WAL_FOLDER = "log"
+STARTS_MAX = 3  # after which damage is too much to be put right by itself
 VERSION_BYTES = 64  # what a version takes besides its key and value, roughly
 
 
@@ -88,6 +90,7 @@ class Statistics(NamedTuple):
     epoch: int  # of the newest configuration
     lanes_off: int  # bit set of the lanes switched off in it
     audits: AuditStatistics
+    silence: Progress | None  # of a member that has lost its memory, until it takes part again
 
 
 class Node:
@@ -110,14 +113,13 @@ class Node:
         self.cluster_id = identity.cluster_id
         self.member_id = identity.member_id
         self._fatal = fatal
-        self._disk = disk
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[int, int], None]] = []
         self._scheduled = False
         self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
-        self._index: Index | None = None
+        self._data = DataDir(config, identity, disk)
         try:
             check_or_create(
                 config.data_dir,
@@ -125,36 +127,23 @@ class Node:
                 cluster_id=self.cluster_id,
                 name=config.name,
             )
-            self._place = IndexPlace(config.data_dir, self.member_id, self.cluster_id)
-            self._place.settle()
             self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
             self._mesh = self._make_mesh()
             self.driver = self._start_driver()
             self._alarm_keeper = self._make_alarm_keeper()
         except BaseException:
-            self._close_index()
+            self._data.close_index()
             self._lock.close()
             raise
 
     def _start_driver(self) -> Driver:
-        """The driver on log and index. A damaged index is made anew if the whole log is there."""
-        try:
-            return self._open_driver()
-        except ShelfError as error:
-            if not self._log.is_whole:
-                raise
-            log.warning("index.rebuilt from the log, as it cannot be used: %s", error)
-        self._close_index()
-        self._log.close()
-        erase(self._place.path)
-        return self._open_driver()
-
-    def _open_driver(self) -> Driver:
-        ids = {"member_id": self.member_id, "cluster_id": self.cluster_id}
-        disk = self._disk(self.config.data_dir / WAL_FOLDER)
-        self._log = Log.open(disk, **ids, segment_bytes=self.config.segment_bytes)
-        self._index = self._place.open()
-        return self._make_driver(self._index)
+        """The driver on log and index. What is damaged is put right first, as far as it can be."""
+        for _ in range(STARTS_MAX):
+            try:
+                return self._make_driver(self._data.open())
+            except (LogError, ShelfError) as error:
+                self._data.mend(error)
+        return self._make_driver(self._data.open())
 
     def _begin_anew(self) -> None:
         """Go on with the state that was taken from another replica, as after a restart. What waits
@@ -164,19 +153,13 @@ class Node:
         revision = old.store.revision
         old.stop(RequestTimedOut())
         staged.close()
-        self._close_index()
-        self._log.close()
-        self._place.install()
-        self.driver = self._open_driver()
+        self.driver = self._make_driver(self._data.install())
         self.driver.hellos.update(old.hellos)
+        if self.driver.silence is not None and old.silence is not None:
+            self.driver.silence.go_on(old.silence)
         for lane in bits(old.connected):
             self.driver.on_up(lane)
         self._applied(revision + 1, self.driver.store.revision)
-
-    def _close_index(self) -> None:
-        if self._index is not None:
-            self._index.close()
-            self._index = None
 
     def _make_mesh(self) -> Mesh:
         identity = self.identity
@@ -193,6 +176,7 @@ class Node:
             on_frame=self._on_frame,
             on_up=self._on_up,
             on_down=self._on_down,
+            window=ROUNDS_MAX,
         )
 
     def _make_driver(self, index: Index) -> Driver:
@@ -203,12 +187,13 @@ class Node:
             self.identity.lane,
             self.identity.coin_secret,
             incarnation=secrets.randbits(30),
+            rounds_max=ROUNDS_MAX,
             suspect_after=config.suspect_after,
             lane_off_after=config.lane_off_after,
         )
         return Driver(
             settings,
-            self._log,
+            self._data.log,
             Codec(config.k, config.n),
             self._mesh,
             self._flusher,
@@ -222,8 +207,9 @@ class Node:
                 auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
+            vow=self._data.vow,
             shelf=index,
-            stage=self._place.stage,
+            stage=self._data.place.stage,
             applied=self._applied,
             report=log.warning,
         )
@@ -252,7 +238,7 @@ class Node:
         self.stop()
         await self._mesh.close()
         self._flusher.close()
-        self._close_index()
+        self._data.close_index()
         self._lock.close()
 
     def stop(self) -> None:
@@ -473,8 +459,8 @@ class Node:
 
     def statistics(self) -> Statistics:
         driver = self.driver
-        logged = self._log.statistics()
-        index_bytes = self._index.size_bytes() if self._index is not None else 0
+        logged = self._data.log.statistics()
+        index_bytes = self._data.index.size_bytes() if self._data.index is not None else 0
         leases = driver.store.leases
         return Statistics(
             db_bytes=logged.size_bytes + index_bytes,
@@ -501,4 +487,5 @@ class Node:
             epoch=driver.replica.configs.newest.epoch,
             lanes_off=driver.replica.configs.newest.off,
             audits=driver.auditor.statistics(),
+            silence=driver.silence.progress if driver.silence is not None else None,
         )

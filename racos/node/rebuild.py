@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
+from racos.core.engine import Engine
+from racos.core.messages import Payload
 from racos.core.quorum import bits
 from racos.erasure.codec import BadFragment, Codec
 from racos.erasure.verify import check_fragment
-from racos.errors import Corrupt
+from racos.errors import Corrupt, RequestTimedOut
 from racos.mvcc.command import CodedValue
+from racos.node.batch import coded_values
 
 Found: TypeAlias = dict[CodedValue, bytes]
 Fragments: TypeAlias = dict[int, list[bytes]]  # index -> that fragment of each value of the batch
@@ -47,6 +50,33 @@ def rebuild(
         done(fragments)
 
     load(values, loaded)
+
+
+def rebuild_open(
+    replica: Engine,
+    load: Load,
+    codec: Codec,
+    report: Callable[[str], None],
+    position: int,
+    mask: int,
+) -> None:
+    """Tell a replica the fragments `mask` that it should hold of an open batch, from those that
+    others hold; tried again until there are enough, or the batch is decided.
+    """
+    slot = replica.window.slots.get(position)
+    if slot is None or slot.payload is None or slot.decided is not None:
+        return
+    descriptor = slot.payload.descriptor
+
+    def done(outcome: Fragments | Exception) -> None:
+        if isinstance(outcome, RequestTimedOut):
+            rebuild_open(replica, load, codec, report, position, mask)
+        elif isinstance(outcome, Exception):
+            report(f"value.rebuild_failed position={position}: {outcome}")
+        else:
+            replica.rebuilt(position, Payload(descriptor, True, outcome), mask)
+
+    rebuild(load, codec, coded_values(descriptor, slot.round, slot.lane), mask, done)
 
 
 def _encode(codec: Codec, values: Sequence[CodedValue], found: Found, mask: int) -> Fragments:

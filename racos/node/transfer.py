@@ -142,7 +142,17 @@ class Stage(Protocol):
 class _Taking:
     """One attempt."""
 
-    __slots__ = ("after", "asked_at", "complete", "frontier", "heard_at", "number", "peer", "shelf")
+    __slots__ = (
+        "after",
+        "asked_at",
+        "complete",
+        "flushed",
+        "frontier",
+        "heard_at",
+        "number",
+        "peer",
+        "shelf",
+    )
 
     def __init__(self, number: int, peer: int, shelf: Shelf, now: float) -> None:
         self.number = number
@@ -152,7 +162,9 @@ class _Taking:
         self.frontier = 0
         self.heard_at = now
         self.asked_at = now
-        self.complete = 0  # log sequence on which the whole rests; 0: more is to come
+        # Log sequence on which the whole rests (0 for an empty log); None: more is to come.
+        self.complete: int | None = None
+        self.flushed = False  # or on its way to the disk
 
 
 class Receiver:
@@ -235,7 +247,7 @@ class Receiver:
         taking = self._taking
         if taking is None or (peer, chunk.number) != (taking.peer, taking.number):
             return
-        if taking.complete or any(key <= taking.after for key, _ in chunk.entries):
+        if taking.complete is not None or any(key <= taking.after for key, _ in chunk.entries):
             return
         if not chunk.frontier or (taking.frontier and chunk.frontier != taking.frontier):
             self._abandon("it has forgotten what it sent")
@@ -282,19 +294,20 @@ class Receiver:
             return
         if frontier >= taking.frontier > 0:
             self._abandon("no longer needed")
-        elif taking.complete:
-            self._finish(taking)
+        elif taking.complete is not None:
+            self._finish(taking, taking.complete)
         elif now - taking.heard_at >= GIVE_UP_SECONDS:
             self._abandon("no answer")
         elif now - taking.asked_at >= ANSWER_SECONDS:
             self._ask(taking)
 
-    def _finish(self, taking: _Taking) -> None:
+    def _finish(self, taking: _Taking, complete: int) -> None:
         shelf = taking.shelf
         shelf.durable(self._log.durable_sequence)
-        if self._log.durable_sequence < taking.complete or shelf.flushing:
+        if self._log.durable_sequence < complete or shelf.flushing:
             return
-        if shelf.flushed_sequence < taking.complete:
+        if not taking.flushed or shelf.flushed_sequence < complete:
+            taking.flushed = True
             shelf.flush()
             return
         self._report(f"state.taken from_lane={taking.peer} frontier={taking.frontier}")

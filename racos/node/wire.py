@@ -27,6 +27,8 @@ from racos.core.messages import (
     Skip,
     State,
     Vote,
+    VowReply,
+    VowRequest,
 )
 from racos.core.quorum import bits
 from racos.pb import peer_pb2 as pb
@@ -177,12 +179,15 @@ def _add_probe_reply(frame: pb.Frame, reply: ProbeReply, _blobs: list[Buffer]) -
 
 
 def _add_beat(frame: pb.Frame, beat: Beat, _blobs: list[Buffer]) -> None:
-    frame.beat.round = beat.round
-    frame.beat.frontier = beat.frontier
-    frame.beat.whole = beat.whole
-    frame.beat.epoch = beat.epoch
-    frame.beat.back = beat.back
-    frame.beat.SetInParent()
+    frame.beat.CopyFrom(pb.Beat(**beat._asdict()))
+
+
+def _add_vow_request(frame: pb.Frame, request: VowRequest, _blobs: list[Buffer]) -> None:
+    frame.vow_requests.add(**request._asdict())
+
+
+def _add_vow_reply(frame: pb.Frame, reply: VowReply, _blobs: list[Buffer]) -> None:
+    frame.vow_replies.add(**reply._asdict())
 
 
 def _add_ballot(frame: pb.Frame, ballot: Ballot, _blobs: list[Buffer]) -> None:
@@ -261,6 +266,8 @@ _ADD: dict[type, Callable[[pb.Frame, Any, list[Buffer]], None]] = {
     Probe: _add_probe,
     ProbeReply: _add_probe_reply,
     Beat: _add_beat,
+    VowRequest: _add_vow_request,
+    VowReply: _add_vow_reply,
     Ballot: _add_ballot,
     Settled: _add_settled,
     Pull: _add_pull,
@@ -414,6 +421,16 @@ def _beat(beat: pb.Beat, _blobs: _Blobs, _total: int) -> list[Beat]:
     return [Beat(beat.round, beat.frontier, beat.whole, beat.epoch, beat.back)]
 
 
+def _vow_requests(
+    requests: Sequence[pb.VowRequest], _blobs: _Blobs, _total: int
+) -> list[VowRequest]:
+    return [VowRequest(r.nonce, r.number, r.upto) for r in requests]
+
+
+def _vow_replies(replies: Sequence[pb.VowReply], _blobs: _Blobs, _total: int) -> list[VowReply]:
+    return [VowReply(r.nonce, r.number, r.own, r.fresh, r.met, r.round) for r in replies]
+
+
 def _hello(hello: pb.Hello, _blobs: _Blobs, _total: int) -> list[Hello]:
     return [Hello(hello.name, tuple(hello.client_urls))]
 
@@ -461,6 +478,8 @@ _READERS: dict[str, Callable[[Any, _Blobs, int], Sequence[NodeMessage]]] = {
     "probe_replies": _probe_replies,
     "fragment_requests": _fragment_requests,
     "beat": _beat,
+    "vow_requests": _vow_requests,
+    "vow_replies": _vow_replies,
     "hello": _hello,
     "hash_requests": _hash_requests,
     "hash_replies": _hash_replies,

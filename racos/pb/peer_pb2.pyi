@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Frame(_message.Message):
-    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello", "behind", "state_request", "state_chunk", "hash_requests", "hash_replies", "ballots", "settled", "pulls")
+    __slots__ = ("pays", "states", "votes", "decides", "holds", "skips", "asks", "probes", "probe_replies", "beat", "chunk", "fragment_requests", "fragment_replies", "hello", "behind", "state_request", "state_chunk", "vow_requests", "vow_replies", "hash_requests", "hash_replies", "ballots", "settled", "pulls")
     PAYS_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,8 @@ class Frame(_message.Message):
     BEHIND_FIELD_NUMBER: _ClassVar[int]
     STATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     STATE_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    VOW_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    VOW_REPLIES_FIELD_NUMBER: _ClassVar[int]
     HASH_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     HASH_REPLIES_FIELD_NUMBER: _ClassVar[int]
     BALLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -48,12 +50,14 @@ class Frame(_message.Message):
     behind: Behind
     state_request: StateRequest
     state_chunk: StateChunk
+    vow_requests: _containers.RepeatedCompositeFieldContainer[VowRequest]
+    vow_replies: _containers.RepeatedCompositeFieldContainer[VowReply]
     hash_requests: _containers.RepeatedCompositeFieldContainer[HashRequest]
     hash_replies: _containers.RepeatedCompositeFieldContainer[HashReply]
     ballots: _containers.RepeatedCompositeFieldContainer[Ballot]
     settled: _containers.RepeatedCompositeFieldContainer[Settled]
     pulls: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., behind: _Optional[_Union[Behind, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ..., state_chunk: _Optional[_Union[StateChunk, _Mapping]] = ..., hash_requests: _Optional[_Iterable[_Union[HashRequest, _Mapping]]] = ..., hash_replies: _Optional[_Iterable[_Union[HashReply, _Mapping]]] = ..., ballots: _Optional[_Iterable[_Union[Ballot, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[Settled, _Mapping]]] = ..., pulls: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, pays: _Optional[_Iterable[_Union[Pay, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[State, _Mapping]]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., decides: _Optional[_Iterable[_Union[Decide, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[Hold, _Mapping]]] = ..., skips: _Optional[_Iterable[_Union[Skip, _Mapping]]] = ..., asks: _Optional[_Iterable[int]] = ..., probes: _Optional[_Iterable[int]] = ..., probe_replies: _Optional[_Iterable[_Union[ProbeReply, _Mapping]]] = ..., beat: _Optional[_Union[Beat, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., fragment_requests: _Optional[_Iterable[_Union[FragmentRequest, _Mapping]]] = ..., fragment_replies: _Optional[_Iterable[_Union[FragmentReply, _Mapping]]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., behind: _Optional[_Union[Behind, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ..., state_chunk: _Optional[_Union[StateChunk, _Mapping]] = ..., vow_requests: _Optional[_Iterable[_Union[VowRequest, _Mapping]]] = ..., vow_replies: _Optional[_Iterable[_Union[VowReply, _Mapping]]] = ..., hash_requests: _Optional[_Iterable[_Union[HashRequest, _Mapping]]] = ..., hash_replies: _Optional[_Iterable[_Union[HashReply, _Mapping]]] = ..., ballots: _Optional[_Iterable[_Union[Ballot, _Mapping]]] = ..., settled: _Optional[_Iterable[_Union[Settled, _Mapping]]] = ..., pulls: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Pay(_message.Message):
     __slots__ = ("lane", "round", "previous", "held", "values", "coded")
@@ -124,6 +128,32 @@ class Hold(_message.Message):
     held: int
     holder: int
     def __init__(self, lane: _Optional[int] = ..., round: _Optional[int] = ..., held: _Optional[int] = ..., holder: _Optional[int] = ...) -> None: ...
+
+class VowRequest(_message.Message):
+    __slots__ = ("nonce", "number", "upto")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    UPTO_FIELD_NUMBER: _ClassVar[int]
+    nonce: int
+    number: int
+    upto: int
+    def __init__(self, nonce: _Optional[int] = ..., number: _Optional[int] = ..., upto: _Optional[int] = ...) -> None: ...
+
+class VowReply(_message.Message):
+    __slots__ = ("nonce", "number", "own", "fresh", "met", "round")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
+    FRESH_FIELD_NUMBER: _ClassVar[int]
+    MET_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    nonce: int
+    number: int
+    own: int
+    fresh: bool
+    met: bool
+    round: int
+    def __init__(self, nonce: _Optional[int] = ..., number: _Optional[int] = ..., own: _Optional[int] = ..., fresh: _Optional[bool] = ..., met: _Optional[bool] = ..., round: _Optional[int] = ...) -> None: ...
 
 class Skip(_message.Message):
     __slots__ = ("lane", "previous", "upto")

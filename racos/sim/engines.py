@@ -212,6 +212,12 @@ class Bench:
         del power
         raise AssertionError(f"n{lane} died: {why}")
 
+    def lost(self, lane: int) -> None:
+        raise AssertionError(f"n{lane} lost its disk")
+
+    def recovered(self, lane: int, upto: int) -> None:
+        raise AssertionError(f"n{lane} speaks again above {upto}")
+
     def applied(self, lane: int, first: int, last: int) -> None:
         """Not looked at."""
 

@@ -12,7 +12,14 @@ from racos.sim.machine import Machine
 from racos.sim.network import Network
 from racos.sim.options import Options
 
-_RARE = {"power_all": 4.0, "storm": 3.0, "sync_error": 2.0, "rate": 2.0}  # times the usual interval
+_RARE = {
+    "power_all": 4.0,
+    "storm": 3.0,
+    "sync_error": 2.0,
+    "rate": 2.0,
+    "wipe": 2.0,
+    "damage": 2.0,
+}  # times the usual interval
 _FLIPS = 5  # of bits at once, where a disk rots
 _PASSIVE = ("loss", "duplicate", "reorder", "adversary")  # done by the network itself
 
@@ -149,6 +156,21 @@ class Faults:
             machine = self._machines[source.choice(self.rotting)]
             for what in filter(None, [machine.rot(source) for _ in range(_FLIPS)]):
                 self._trace(f"a bit flips in {what}")
+
+    def _wipe(self, source: random.Random) -> None:
+        self._lose(source, "wipe")
+
+    def _damage(self, source: random.Random) -> None:
+        self._lose(source, "damage")
+
+    def _lose(self, source: random.Random, how: str) -> None:
+        """A disk is lost, unless f are by now: a node counts until it takes part again."""
+        machine = self._some(source)
+        lost = sum(each.is_lost for each in self._machines if each is not machine)
+        if lost < self.options.faults_max:
+            self._trace(f"n{machine.lane} is to lose its disk: {how}")
+            machine.kill(power=source.random() < 0.5, why=how)
+            machine.harm = how
 
     def _pause(self, source: random.Random) -> None:
         machine = self._some(source)

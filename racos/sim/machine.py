@@ -20,6 +20,7 @@ from racos.node.checkpoint import Flushes
 from racos.node.cleaner import Space
 from racos.node.driver import Driver
 from racos.node.ports import Options as NodeOptions
+from racos.node.retention import read_start
 from racos.node.wire import Hello
 from racos.sim.clock import Clock
 from racos.sim.disk import Died, SimDisk
@@ -27,8 +28,10 @@ from racos.sim.events import Action, Events
 from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.sim.violation import Violation
-from racos.storage.log import Appended, Batch, Log, LogError, Replayed
+from racos.storage.log import Appended, Batch, Damaged, Log, LogError, Replayed
+from racos.storage.record import SEGMENT_HEADER_BYTES
 from racos.storage.segment import segment_name
+from racos.storage.vow import Written, open_vow, write_vow
 
 SECRET = b"simulated"
 _SYNCS_UNTIL_PROVEN = 3  # after which a record that the log has for good says so of an earlier one
@@ -54,6 +57,10 @@ class Observer(Protocol):
     def replay_ended(self, lane: int, sequence: int) -> None: ...
 
     def died(self, lane: int, *, power: bool, why: str) -> None: ...
+
+    def lost(self, lane: int) -> None: ...
+
+    def recovered(self, lane: int, upto: int) -> None: ...
 
     def applied(self, lane: int, first: int, last: int) -> None: ...
 
@@ -107,6 +114,13 @@ class Machine:
         self.is_rotten = False  # bits of what was synced have flipped
         self.has_refused = False  # to start, because of that
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
+        if options.loses_disks:  # the cluster is not new: nobody wonders at the first start
+            write_vow(self.disk, Written(lane + 1, fresh=False, kept=True, upto=-1))
+        self.harm = ""  # what becomes of the disk before the next start
+        self._is_damaged = False  # and the next start will find it
+        self._has_aside = False
+        self._is_silent = False  # its disk is lost, and it has not got over that yet
+        self._proven = (0, 0)  # (segment, offset): before it all is proven durable
         self.installed = 0  # states taken from others
         self.shelf = MemoryShelf()  # the index: what a crash leaves of it is some prefix
         self.clock = Clock(events, 1000.0 * lane)
@@ -128,9 +142,10 @@ class Machine:
         """Boot on what the disk holds. `steps_left`: the power fails again after so many steps."""
         assert self.driver is None
         self.life += 1
+        self._harm_disk()
         self.disk.steps_left = steps_left
         try:
-            self.driver = self._boot()
+            self.driver = self._boot_undamaged()
         except Died:
             self._die(power=True, why="lost power while starting")
             return
@@ -142,7 +157,49 @@ class Machine:
         self.disk.steps_left = None
         self._on_timer()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its disk is lost, or will be at the next start; until it takes part again."""
+        return bool(self.harm) or self._is_damaged or self._is_silent
+
+    def _harm_disk(self) -> None:
+        harm, self.harm = self.harm, ""
+        segment, end = self._proven
+        is_read = segment >= read_start(self.shelf)  # else it would be rot, to be healed
+        if harm == "damage" and end > SEGMENT_HEADER_BYTES and is_read:
+            at = self._source.randrange(SEGMENT_HEADER_BYTES, end)
+            flipped = self.disk.flip(segment_name(segment), at, 1 << self._source.randrange(8))
+            assert flipped, "what is proven durable is on the disk"
+            self._is_damaged = True
+        elif harm:
+            self._lose_disk(aside=False)
+
+    def _lose_disk(self, *, aside: bool) -> None:
+        """An empty one in its place; `aside`: what it had is put aside, and the node knows it."""
+        steps_left = self.disk.steps_left
+        self.disk = SimDisk(random.Random(f"disk {self.lane} {self.options.seed} {self.life}"))
+        self.disk.steps_left = steps_left
+        self.shelf = MemoryShelf()
+        self._is_damaged, self._is_silent, self._has_aside = False, True, aside
+        self._observer.lost(self.lane)
+
+    def _boot_undamaged(self) -> Driver:
+        """As `racos.node.datadir` does: what is damaged is put aside."""
+        try:
+            driver = self._boot()
+        except Damaged:
+            if not self._is_damaged:
+                raise
+            self._lose_disk(aside=True)
+            return self._boot()
+        if self._is_damaged:
+            raise Violation("boot", f"n{self.lane} starts on a damaged log")
+        return driver
+
     def _boot(self) -> Driver:
+        vow = None
+        if self.options.loses_disks:
+            vow = open_vow(self.disk, may_ask=True, lost=self._has_aside)
         log = TappedLog.open(
             self.disk,
             member_id=self.lane + 1,
@@ -178,6 +235,7 @@ class Machine:
                 engine=options.engine,
             ),
             hello=Hello(f"n{self.lane}", ()),
+            vow=vow,
             shelf=self.shelf,
             stage=MemoryShelf,
             applied=lambda first, last: self._observer.applied(self.lane, first, last),
@@ -263,6 +321,7 @@ class Machine:
         self.paused = False
         self._backlog.clear()
         self._batch = None
+        self._proven = self._ends[0] if len(self._ends) == _SYNCS_UNTIL_PROVEN else (0, 0)
         self._ends.clear()
         self._scheduled = False
         self.sync_fails = False
@@ -380,6 +439,11 @@ class Machine:
     def _maybe_install(self) -> None:
         """Begin a new life on the state that the node took from another one, if it did."""
         driver = self.driver
+        if self._is_silent and driver is not None and isinstance(driver.replica, Replica):
+            memory = driver.replica.vow.memory
+            if memory.kept:
+                self._is_silent = False
+                self._observer.recovered(self.lane, memory.upto)
         if driver is not None and driver.staged is not None:
             assert isinstance(driver.staged, MemoryShelf)
             self.shelf = driver.staged

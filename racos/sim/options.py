@@ -32,7 +32,10 @@ FAULTS = (
     "rate",  # clocks run at half to double speed
     "adversary",  # the network tries to split votes
     "rot",  # bits of synced fragments flip, on f nodes at most
+    "wipe",  # a node dies and its disk is empty when it starts again, on f nodes at a time
+    "damage",  # likewise, but a bit of what it synced has flipped: it puts all of that aside
 )
+_APART = ("rot", "wipe", "damage")  # drawn apart: see `_timed` and `_lossy`
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ class Options:
     def on(self, fault: str) -> bool:
         return fault in self.faults
 
+    @property
+    def loses_disks(self) -> bool:
+        """Whether nodes may lose their memory: then all take the vow of `racos.core.vow`."""
+        return self.on("wipe") or self.on("damage")
+
     def text(self) -> str:
         """All that differs from the defaults, for the eye."""
         return _differences(self, Options(self.seed))
@@ -113,7 +121,7 @@ def draw(seed: int) -> Options:
     usual = nodes - faults_max
     data = usual if source.random() < 0.7 else source.randint(1, usual)
     share = source.choice((0.0, 0.15, 0.3, 0.5))
-    faults = tuple(fault for fault in FAULTS[:-1] if source.random() < share)
+    faults = tuple(fault for fault in FAULTS if fault not in _APART and source.random() < share)
     options = Options(
         seed=seed,
         nodes=nodes,
@@ -139,7 +147,7 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
-    options = _forgetful(_timed(options))
+    options = _lossy(_forgetful(_timed(options)))
     # A source of its own, so that all else about a seed stays as it was before there were epochs.
     lanes = random.Random(f"lanes {seed}")
     if lanes.random() < 0.5:
@@ -182,6 +190,16 @@ def _timed(options: Options) -> Options:
         holders=source.choice((0, 0, 2, 4)),
         ttl=source.choice((1, 1, 2)),
     )
+
+
+def _lossy(options: Options) -> Options:
+    """In a part of the worlds disks are lost; none rots there then, as f losses are enough."""
+    source = random.Random(f"memory {options.seed}")
+    lost = tuple(fault for fault in ("wipe", "damage") if source.random() < 0.1)
+    if not lost or not options.faults_max:
+        return options
+    kept = tuple(fault for fault in options.faults if fault != "rot")
+    return replace(options, faults=kept + lost)
 
 
 def _asked(options: Options) -> Options:

@@ -144,7 +144,15 @@ class World:
 
     def _draw_core(self) -> tuple[int, ...]:
         """n-f nodes or more. A rotten disk counts as one of the f lost ones; its node may stay if
-        it is up: one that is not might find the damage when it starts, and refuse."""
+        it is up: one that is not might find the damage when it starts, and refuse. A node whose
+        disk was lost is one of the f, too, and may stay: there are others enough to rebuild it.
+        """
+        lost = [machine.lane for machine in self.machines if machine.is_lost]
+        if lost:
+            gone = self._source.randint(0, self.quorum.faults - len(lost))
+            there = [machine.lane for machine in self.machines if not machine.is_lost]
+            stay = [lane for lane in lost if self._source.random() < 0.7]
+            return tuple(sorted(self._source.sample(there, len(there) - gone) + stay))
         rotten = [machine for machine in self.machines if machine.is_rotten]
         sound = [machine.lane for machine in self.machines if not machine.is_rotten]
         size = self._source.randint(self.quorum.answers, self.options.nodes) - len(rotten)
@@ -339,9 +347,7 @@ class World:
     def pruned(self, lane: int, position: int, keep: int) -> None:
         if self.trace.lines:
             self._say(f"n{lane} prunes slot {position} to fragment {keep}")
-        drivers = [machine.driver for machine in self.machines if machine.driver is not None]
-        # Who is ahead may know that nothing refers to it any more: then nobody heals it.
-        if not any(driver.library.is_dead(position) for driver in drivers):
+        if not self._is_dead(position):
             self.durability.pruned(lane, position, keep)
 
     def synced(self, lane: int, sequence: int) -> None:
@@ -369,6 +375,21 @@ class World:
         self._restart_in(
             lane, self._source.choice((0.01, 0.1, 1.0)) * (0.5 + self._source.random())
         )
+
+    def lost(self, lane: int) -> None:
+        self._say(f"n{lane} has lost its disk")
+        self.durability.lost(lane, self._is_dead)
+        self.outcomes.counts["disks lost"] += 1
+
+    def recovered(self, lane: int, upto: int) -> None:
+        self._say(f"n{lane} speaks again, of rounds above {upto}")
+        self.durability.recovered(lane, self._is_dead)
+        self.outcomes.counts["disks rebuilt"] += 1
+
+    def _is_dead(self, position: int) -> bool:
+        """Whether some node knows that nothing refers to the batch: then nobody heals it."""
+        drivers = [machine.driver for machine in self.machines if machine.driver is not None]
+        return any(driver.library.is_dead(position) for driver in drivers)
 
     def applied(self, lane: int, first: int, last: int) -> None:
         del first

@@ -26,6 +26,7 @@ from racos.storage.record import (
     RECORD_BYTES_MAX,
     SEGMENT_HEADER_BYTES,
     BadHeader,
+    OtherFormat,
     SegmentHeader,
     encode,
     parse_segment_header,
@@ -34,6 +35,7 @@ from racos.storage.removed import REMOVED_NAME, Removed, Unreadable, read_remove
 from racos.storage.replay import Reader, Replayed
 from racos.storage.scan import Scan
 from racos.storage.segment import (
+    Damaged,
     LogError,
     Place,
     create_segment,
@@ -41,7 +43,17 @@ from racos.storage.segment import (
     segment_numbers,
 )
 
-__all__ = ["Appended", "Batch", "Log", "LogError", "Place", "Replayed", "Scan", "Statistics"]
+__all__ = [
+    "Appended",
+    "Batch",
+    "Damaged",
+    "Log",
+    "LogError",
+    "Place",
+    "Replayed",
+    "Scan",
+    "Statistics",
+]
 
 SEGMENT_BYTES = 64 << 20
 _FILES_OPEN_MAX = 128
@@ -122,13 +134,13 @@ class Log:
         try:
             removed = read_removed(disk)
         except Unreadable as error:
-            raise LogError(f"{disk.path(REMOVED_NAME)}: {error}") from None
+            raise Damaged(f"{disk.path(REMOVED_NAME)}: {error}") from None
         numbers, leftovers = segment_numbers(disk, removed)
         headers = [_read_header(disk, number, member_id, cluster_id) for number in numbers]
         if not headers:
             if durable := read_mark(disk) or removed.last:
                 path = disk.path(segment_name(removed.last + 1))
-                raise LogError(f"{path}: log is missing, but records up to {durable} were synced")
+                raise Damaged(f"{path}: log is missing, but records up to {durable} were synced")
             headers.append(SegmentHeader(1, 1, member_id, cluster_id, _salt(disk)))
             create_segment(disk, headers[0]).close()
         return cls(disk, segment_bytes, headers, removed, leftovers)
@@ -172,7 +184,7 @@ class Log:
             if number not in self._headers:
                 path = self._disk.path(segment_name(number))
                 why = "was removed" if number in self._removed else "is not there"
-                raise LogError(f"{path}: a start has to read this log segment, but it {why}")
+                raise Damaged(f"{path}: a start has to read this log segment, but it {why}")
         return [self._headers[number] for number in range(start, last + 1)]
 
     def _size_on_disk(self, number: int) -> int:
@@ -388,14 +400,17 @@ def _read_header(disk: Disk, number: int, member_id: int, cluster_id: int) -> Se
     file.close()
     try:
         header = parse_segment_header(data)
-    except BadHeader as error:
+    except OtherFormat as error:
         raise LogError(f"{disk.path(name)}: {error}") from None
+    except BadHeader as error:
+        raise Damaged(f"{disk.path(name)}: {error}") from None
     if header.cluster_id != cluster_id:
         reason = f"belongs to cluster {header.cluster_id:x}, not {cluster_id:x}"
     elif header.member_id != member_id:
         reason = f"belongs to member {header.member_id:x}, not {member_id:x}"
     elif header.number != number or (number == 1 and header.first_sequence != 1):
         reason = f"is segment {header.number} under a wrong name"
+        raise Damaged(f"{disk.path(name)}: log {reason}")
     else:
         return header
     raise LogError(f"{disk.path(name)}: log {reason}")

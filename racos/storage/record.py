@@ -26,6 +26,7 @@ __all__ = [
     "SEGMENT_HEADER_BYTES",
     "BadHeader",
     "Head",
+    "OtherFormat",
     "SegmentHeader",
     "blob_lengths",
     "body_crc",
@@ -76,6 +77,10 @@ class SegmentHeader(NamedTuple):
 
 class BadHeader(Exception):
     """A segment header that cannot be read; the text says why."""
+
+
+class OtherFormat(BadHeader):
+    """It is of another version of this program."""
 
 
 def encode(
@@ -138,9 +143,11 @@ def parse_segment_header(data: bytes) -> SegmentHeader:
     if magic != _SEGMENT_MAGIC:
         raise BadHeader("not a log segment")
     if version > FORMAT_VERSION:
-        raise BadHeader(f"format version {version} is newer than {FORMAT_VERSION}")
+        raise OtherFormat(f"format version {version} is newer than {FORMAT_VERSION}")
     if version == 1:
-        raise BadHeader("format version 1 is of an unreleased Racos: begin anew without this data")
+        raise OtherFormat(
+            "format version 1 is of an unreleased Racos: begin anew without this data"
+        )
     rest = data[_SEGMENT_START.size : SEGMENT_HEADER_BYTES]
     if version != FORMAT_VERSION or crc32c(rest) != crc:
         raise BadHeader("segment header damaged")

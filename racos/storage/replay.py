@@ -30,7 +30,7 @@ from racos.storage.record import (
     body_crc,
     parse_head,
 )
-from racos.storage.segment import LogError, Place, Window, segment_name
+from racos.storage.segment import Damaged, LogError, Place, Window, segment_name
 
 __all__ = ["Replayed", "Reader"]
 
@@ -149,7 +149,7 @@ class Reader:
 
     def _damage(self, header: SegmentHeader, proof: str) -> LogError:
         path = self._disk.path(segment_name(header.number))
-        return LogError(
+        return Damaged(
             f"{path}: damaged at offset {self.end}: record {self.sequence + 1} cannot be read, "
             f"but {proof}; nothing was changed"
         )

@@ -9,7 +9,15 @@ from racos.storage.disk import Disk, File
 from racos.storage.record import SegmentHeader, pack_segment_header
 from racos.storage.removed import Removed
 
-__all__ = ["LogError", "Place", "Window", "create_segment", "segment_name", "segment_numbers"]
+__all__ = [
+    "Damaged",
+    "LogError",
+    "Place",
+    "Window",
+    "create_segment",
+    "segment_name",
+    "segment_numbers",
+]
 
 _SUFFIX = ".log"
 _TEMPORARY = "segment.new"
@@ -18,6 +26,10 @@ _WINDOW_BYTES = 1 << 20
 
 class LogError(Exception):
     """The log cannot be used; one line says which file, where and why. Nothing was overwritten."""
+
+
+class Damaged(LogError):
+    """Something that was synced is not there, or not as it was written."""
 
 
 class Place(NamedTuple):
@@ -46,7 +58,7 @@ def segment_numbers(disk: Disk, removed: Removed) -> tuple[list[int], list[int]]
     kept = set(numbers)
     for expected in range(1, max(numbers[-1] if numbers else 0, removed.last) + 1):
         if expected not in kept and expected not in removed:
-            raise LogError(f"{disk.path(segment_name(expected))}: log segment is missing")
+            raise Damaged(f"{disk.path(segment_name(expected))}: log segment is missing")
     return numbers, [number for number in found if number in removed]
 
 

@@ -22,11 +22,12 @@ from racos.storage.record import (
 )
 from racos.storage.removed import REMOVED_NAME, Removed, Unreadable, read_removed
 from racos.storage.scan import Scan, Stored
-from racos.storage.segment import segment_name
+from racos.storage.segment import Damaged, segment_name
+from racos.storage.vow import VOW_NAME, read_vow
 
 __all__ = ["Finding", "Survey"]
 
-_STOPS = "a start has to read it and stops here"
+_STOPS = "a start has to read it and stops here, or rebuilds this member from the others"
 _VALUES = "it only keeps values: fragments in it come again from the other members"
 
 
@@ -73,6 +74,7 @@ class Survey:
         self.is_whole = True  # no segment was ever removed
 
     def run(self) -> None:
+        self._vow()
         removed = self._removed()
         numbers = self._numbers(removed)
         self._durable = self._mark()
@@ -86,6 +88,18 @@ class Survey:
             self._damage(1, None, "log is missing, but records of it were synced", _STOPS)
 
     # -- the files ---------------------------------------------------------------------------------
+
+    def _vow(self) -> None:
+        path = self._disk.path(VOW_NAME)
+        try:
+            written = read_vow(self._disk)
+        except Damaged:
+            means = "a start cannot tell what was promised: it puts the log aside"
+            self._tell(Finding(path, None, "the vow is damaged", means))
+            return
+        if written is not None and not written.kept:
+            means = "it is silent until it has taken everything from the others"
+            self._tell(Finding(path, None, "this member has no memory", means, is_damage=False))
 
     def _removed(self) -> Removed | None:
         try:

@@ -9,14 +9,15 @@ from urllib.parse import urlsplit
 
 __all__ = ["HANDSHAKE_BYTES_MAX", "PROTOCOL_VERSION", "Refused", "Self", "parse_url", "refusal"]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2  # 2: the window; vows
 HANDSHAKE_BYTES_MAX = 1024
 
 _HELLO = b"HELO"
 _WELCOME = b"WELC"
 _REFUSAL = b"NOPE"
-# kind, protocol version, cluster id, sender's member id, receiver's member id
-_LAYOUT = struct.Struct("<4sIQQQ")
+_START = struct.Struct("<4sI")  # kind, protocol version
+# and: cluster id, sender's member id, receiver's member id, rounds of the window
+_LAYOUT = struct.Struct("<4sIQQQI")
 
 
 class Refused(Exception):
@@ -29,6 +30,7 @@ class Self(NamedTuple):
     cluster_id: int
     lane: int
     member_ids: Sequence[int]  # by lane
+    window: int = 0  # rounds; all replicas must have the same
 
     @property
     def member_id(self) -> int:
@@ -57,18 +59,24 @@ class Self(NamedTuple):
             raise Refused(f"is member {sender:x}, not {self.member_ids[lane]:x}")
 
     def _pack(self, kind: bytes, receiver: int) -> bytes:
-        return _LAYOUT.pack(kind, PROTOCOL_VERSION, self.cluster_id, self.member_id, receiver)
+        own = self.cluster_id, self.member_id, receiver, self.window
+        return _LAYOUT.pack(kind, PROTOCOL_VERSION, *own)
 
     def _check(self, frame: bytes, expected: bytes) -> int:
-        if len(frame) < _LAYOUT.size or frame[:4] != expected:
+        if len(frame) < _START.size or frame[:4] != expected:
             raise Refused("does not speak the peer protocol")
-        _, version, cluster_id, sender, receiver = _LAYOUT.unpack_from(frame)
+        version = _START.unpack_from(frame)[1]
         if version != PROTOCOL_VERSION:
             raise Refused(f"speaks peer protocol {version}, not {PROTOCOL_VERSION}")
+        if len(frame) < _LAYOUT.size:
+            raise Refused("does not speak the peer protocol")
+        _, _, cluster_id, sender, receiver, window = _LAYOUT.unpack_from(frame)
         if cluster_id != self.cluster_id:
             raise Refused(f"belongs to cluster {cluster_id:x}, not {self.cluster_id:x}")
         if receiver != self.member_id:
             raise Refused(f"looks for member {receiver:x}, but this is {self.member_id:x}")
+        if window != self.window:
+            raise Refused(f"has a window of {window} rounds, not of {self.window}")
         return int(sender)
 
 

@@ -104,6 +104,7 @@ class Mesh:
         on_frame: FrameHandler,
         on_up: LaneHandler,
         on_down: LaneHandler,
+        window: int = 0,
         queue_bytes_max: int = 64 << 20,
         frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
@@ -113,7 +114,7 @@ class Mesh:
         """
         if set(peers) | {lane} != set(range(len(member_ids))):
             raise ValueError(f"peers {sorted(peers)} do not match {len(member_ids)} members")
-        self._own = Self(cluster_id, lane, tuple(member_ids))
+        self._own = Self(cluster_id, lane, tuple(member_ids), window)
         self._listen = [(url, *parse_url(url)) for url in listen]
         self._peers = {
             other: _Peer(other, [parse_url(url) for url in urls])

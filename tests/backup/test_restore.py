@@ -35,9 +35,9 @@ from racos.mvcc.errors import Compacted, LeaseNotFound
 from racos.mvcc.fingerprint import Fingerprint
 from racos.mvcc.store import Store
 from racos.node.config import NodeConfig
+from racos.node.datadir import LOG_FOLDER
 from racos.node.driver import Driver
 from racos.node.identity import identify
-from racos.node.node import WAL_FOLDER
 from racos.pb import backup_pb2 as pb
 from racos.storage.disk import OsDisk
 from racos.storage.log import Log
@@ -79,7 +79,7 @@ def start(config: NodeConfig) -> Driver:
     """The member, alone, as it comes up."""
     identity = identify(config)
     log = Log.open(
-        OsDisk(config.data_dir / WAL_FOLDER),
+        OsDisk(config.data_dir / LOG_FOLDER),
         member_id=identity.member_id,
         cluster_id=identity.cluster_id,
     )

@@ -168,6 +168,28 @@ class AbsenceSchedule(Schedule):
         world.cut = {(a, b) for a in lanes for b in lanes if {a, b} & self.away}
 
 
+class LossSchedule(Schedule):
+    """Disks are lost, those of f replicas at a time, among all other trouble."""
+
+    def trouble(self, lane: int, action: float) -> None:
+        world, node = self.world, self.world.nodes[lane]
+        lost = sum(each.is_lost for each in world.nodes if each is not node)
+        if action < 0.1 and lost < world.quorum.faults:
+            if node.replica is not None:
+                node.crash()
+            node.wipe(fresh=self.choose.random() < 0.5)
+            node.start()
+        else:
+            super().trouble(lane, action)
+
+    def heal(self) -> None:
+        """Everyone comes back: without memory a replica needs f+1 others that have theirs."""
+        super().heal()
+        for node in self.world.nodes:
+            if node.replica is None:
+                node.start()
+
+
 class ReadSchedule(Schedule):
     """Reads whose probes overtake everything else, at replicas that hear little of the rest: they
     meet those that know as little as possible. What a read must see is checked when it ends.

@@ -59,8 +59,8 @@ def test_old_links_are_forgotten() -> None:
 
 def test_nothing_is_used_or_skipped_before_its_reservation_is_durable() -> None:
     own = OwnLane(0, reserve_block=8)
-    assert own.wanted_reservation(-1) == 8
-    assert own.wanted_reservation(-1) is None
+    assert own.wanted_reservation(-1, 100) == 8
+    assert own.wanted_reservation(-1, 100) is None
     assert own.skip_to(5) is None
     with pytest.raises(AssertionError):
         own.use(0)
@@ -75,9 +75,9 @@ def test_nothing_is_used_or_skipped_before_its_reservation_is_durable() -> None:
 
 def test_the_next_block_is_reserved_when_half_is_used() -> None:
     own = OwnLane(0, reserve_block=8)
-    own.wanted_reservation(-1)
-    assert own.wanted_reservation(4) is None
-    assert own.wanted_reservation(5) == 13
+    own.wanted_reservation(-1, 100)
+    assert own.wanted_reservation(4, 100) is None
+    assert own.wanted_reservation(5, 100) == 13
 
 
 def test_a_restarted_lane_begins_above_its_reservation() -> None:

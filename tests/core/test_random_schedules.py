@@ -10,7 +10,13 @@ import os
 
 import pytest
 
-from tests.core.schedules import AbsenceSchedule, ReadSchedule, run_and_settle, settled
+from tests.core.schedules import (
+    AbsenceSchedule,
+    LossSchedule,
+    ReadSchedule,
+    run_and_settle,
+    settled,
+)
 
 SEEDS = int(os.environ.get("RACOS_SEEDS", "6"))
 SHAPES = [(1, 0, 1), (2, 0, 2), (3, 1, 2), (4, 1, 3), (5, 2, 3), (5, 1, 3), (7, 3, 4)]
@@ -41,6 +47,18 @@ def test_replicas_that_miss_whole_epochs_find_the_same_order(
         world = settled(AbsenceSchedule(total, faults, data, seed), 400)
         epochs += world.lanes.newest.epoch
     assert epochs
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[1]], ids=str)
+def test_replicas_that_lose_their_disks_never_deny_what_they_said(
+    shape: tuple[int, int, int],
+) -> None:
+    lost = 0
+    for seed in range(SEEDS):
+        world = settled(LossSchedule(*shape, seed), 600)
+        assert not any(node.is_lost for node in world.nodes)
+        lost += world.wiped
+    assert lost
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)

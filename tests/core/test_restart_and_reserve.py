@@ -6,7 +6,6 @@ import pytest
 
 from racos.core.messages import (
     AppliedRecord,
-    Ask,
     Beat,
     Decide,
     Payload,
@@ -15,12 +14,10 @@ from racos.core.messages import (
     ProbeReply,
     Record,
     ReserveRecord,
-    Skip,
     State,
     StateRecord,
 )
 from racos.core.recovery import Recovered
-from racos.core.window import LINKS_REACH
 from tests.core.test_replica import INLINE, hear, make
 
 PAY = PayRecord(1, 1, Payload(b"batch"), 1, True)  # at position 4
@@ -71,16 +68,16 @@ def test_an_owners_early_zero_is_followed_when_its_round_comes_within_the_window
     assert StateRecord(1, 11, 12, 0, 0) in moved.records
 
 
-def test_an_owner_far_behind_remembers_what_it_passes_over() -> None:
-    """After many restarts its reservation, and the highest round, are far above its frontier."""
-    far = 8 * LINKS_REACH
+def test_nothing_is_reserved_far_above_the_own_frontier() -> None:
+    """However often a replica restarts, and whatever it hears of: a replica without memory relies
+    on it (docs/protocol.md)."""
     past = Recovered(3)
-    past.add(ReserveRecord(far))
+    past.add(ReserveRecord(30))
     replica = make(window=8, recovered=past)
-    reserved = hear(replica, 1, Beat(far + 3, 0))
-    replica.persisted(reserved.token)
-    replica.take_effects()
-    replica.persisted(replica.take_effects().token)
-    assert replica.own.next == far + 4
-    asked = hear(replica, 2, Ask(0))
-    assert (2, Skip(0, far, far + 3)) in asked.sends
+    hear(replica, 1, Beat(1000, 0))
+    assert replica.own.reserved == 32
+    past.add(ReserveRecord(32))
+    again = make(window=8, recovered=past)
+    assert not [r for r in hear(again, 1, Beat(1000, 0)).records if isinstance(r, ReserveRecord)]
+    moved = hear(again, 2, *(Decide(lane, 0, 9, 0) for lane in range(3)))
+    assert ReserveRecord(10 + 32) in moved.records

@@ -14,6 +14,7 @@ from racos.core.agreement import Patience
 from racos.core.config import Change, Config
 from racos.core.effects import Chunk, Effects
 from racos.core.messages import (
+    AppliedRecord,
     Hold,
     Message,
     Pay,
@@ -29,6 +30,7 @@ from racos.core.outbox import ALL
 from racos.core.quorum import Quorum, bits
 from racos.core.recovery import Recovered
 from racos.core.replica import Replica, Settings
+from racos.core.vow import Memory
 from tests.core.lane_model import LaneModel, change_of, change_payload
 
 SECRET = b"world"
@@ -91,6 +93,7 @@ class Node:
         self.paused = False  # neither runs nor sees the time; what is sent to it waits
         self.ahead = 0.0  # its clock minus the world's, seconds
         self.wish: Change | None = None  # to be proposed as soon as possible
+        self.memory = Memory()  # what the disk says of it
         self.replica: Replica | None = None
         self.start()
 
@@ -108,7 +111,7 @@ class Node:
         self.lives += 1
         self.tokens = []
         self.replica = Replica(
-            world.settings(self.lane, self.lives), world.now + self.ahead, recovered
+            world.settings(self.lane, self.lives), world.now + self.ahead, recovered, self.memory
         )
         for peer in world.alive():
             if peer is not self and world.connected(self.lane, peer.lane):
@@ -134,6 +137,52 @@ class Node:
             assert peer.replica is not None
             peer.replica.peer_down(self.lane)
         self.world.drop_of(self.lane)
+
+    def wipe(self, *, fresh: bool) -> None:
+        """Its disk is lost; `fresh`: it does not know that there was anything on it."""
+        assert self.replica is None
+        self.log.clear()
+        self.synced = 0
+        self.said.fragments.clear()
+        self.world.wiped += 1
+        self.memory = Memory(self.world.wiped, fresh=fresh, kept=False)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has not got over the loss of its disk."""
+        return not self.memory.kept
+
+    def _maybe_speak(self, replica: Replica) -> None:
+        """Keep the vow, if everything up to it is applied, durably, and held here."""
+        upto = replica.vow.upto
+        if not replica.vow.silent or upto is None:
+            return
+        ends = [each.end for each in self.log[: self.synced] if isinstance(each, AppliedRecord)]
+        if max(ends, default=0) >= (upto + 1) * self.world.quorum.total and self._heal():
+            self.memory = replica.vow.kept()
+            replica.speak(self.memory)
+            self.world.spoke(self, self.memory.upto)
+
+    def _heal(self) -> bool:
+        """Make the own fragments again of all that was applied, from those of others that answer;
+        False if there are too few."""
+        for position, _ in self.applied:
+            slot = divmod(position, self.world.quorum.total)
+            batch = self.batches[position]
+            if self.said.fragments.get(slot) or not batch.coded:
+                continue
+            others = 0
+            for peer in self.world.alive():
+                others |= peer.said.fragments.get(slot, 0)
+            if others.bit_count() < self.world.quorum.data:
+                return False
+            own = Payload(batch.descriptor, True, {self.lane: [b"healed"]})
+            record = PayRecord(slot[1], slot[0], own, 1 << self.lane, says_one=False)
+            self.log.insert(self.synced, record)
+            self.synced += 1
+            self.tokens = [(token, length + 1) for token, length in self.tokens]
+            self.said.add(record)
+        return True
 
     def turn(self) -> None:
         """Carry out what the replica wants."""
@@ -166,6 +215,7 @@ class Node:
         assert all(position >= window.frontier for position in window.slots), "a slot is kept"
         self.world.observe(self, effects)
         self._propose_wish()
+        self._maybe_speak(self.replica)
 
     def _take_back(self, effects: Effects) -> None:
         """Changes are proposed again at once; the other null batches are left to the test."""
@@ -297,6 +347,7 @@ class World:
         self.acknowledged = -1  # highest position applied at its owner
         self.reads: list[int] = []  # by ticket: the position it must see
         self.read_upto = -1  # highest position a finished read saw
+        self.wiped = 0  # disks
         self.nodes: list[Node] = []
         for lane in range(total):
             self.nodes.append(self.make_node(lane))
@@ -325,6 +376,9 @@ class World:
         """For those who want to watch."""
 
     def changed(self, node: Node, change: Change, config: Config) -> None:
+        """Likewise."""
+
+    def spoke(self, node: Node, upto: int) -> None:
         """Likewise."""
 
     def fold(self, position: int, name: bytes) -> None:
@@ -435,7 +489,8 @@ class World:
         """
         for position in self.decided:
             slot = divmod(position, self.quorum.total)
-            held = [node.said.fragments.get(slot, 0) for node in self.nodes]
+            # A disk that is lost is one of the f.
+            held = [node.said.fragments.get(slot, 0) for node in self.nodes if not node.is_lost]
             coded = any(
                 node.batches[position].coded for node in self.nodes if position in node.batches
             )

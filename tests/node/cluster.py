@@ -24,6 +24,7 @@ from racos.node.ports import Options
 from racos.node.wire import Hello
 from racos.storage.log import SEGMENT_BYTES, Batch, Log
 from racos.storage.memdisk import MemDisk
+from racos.storage.vow import open_vow
 
 T = TypeVar("T")
 
@@ -88,7 +89,10 @@ class Cluster:
         *,
         space: Space = Space(),  # noqa: B008 (a constant)
         segment_bytes: int = SEGMENT_BYTES,
+        vows: bool = False,
     ) -> None:
+        """`vows`: a node that starts on an empty disk asks whether it has lost something."""
+        self.vows = vows
         self.lane_off_after = lane_off_after
         self.quorum = Quorum(total, faults, data)
         self.codec = Codec(data, total)
@@ -130,6 +134,7 @@ class Cluster:
             self.quorum, lane, b"test", self.lives, lane_off_after=self.lane_off_after
         )
         port = self.ports[lane] = Port(self, lane)
+        vow = open_vow(self.disks[lane], may_ask=True) if self.vows else None
         log = Log.open(
             self.disks[lane], member_id=lane + 1, cluster_id=9, segment_bytes=self.segment_bytes
         )
@@ -142,6 +147,7 @@ class Cluster:
             lambda: self.now,
             options=self.options,
             hello=Hello(f"n{lane}", (f"http://{lane}",)),
+            vow=vow,
             shelf=self.shelves[lane],
             stage=MemoryShelf,
             report=self.reports.append,
@@ -161,6 +167,12 @@ class Cluster:
         self.flight = [entry for entry in self.flight if lane not in entry[:2]]
         for other in self.alive():
             self.driver(other).on_down(lane)
+
+    def wipe(self, lane: int) -> None:
+        """A node that is down loses its disk."""
+        assert self.drivers[lane] is None
+        self.disks[lane] = MemDisk(random.Random(1000 * self.lives + lane))
+        self.shelves[lane] = MemoryShelf()
 
     def install(self, lane: int) -> None:
         """Start again on the state that the node took from another, as the process does."""

@@ -24,6 +24,7 @@ from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.index import Index
 from racos.storage.log import Batch, Log
 from racos.storage.survey import Finding
+from racos.storage.vow import VOW_NAME, Written, write_vow
 from tests.node.cluster import Outcome
 
 KEYS = 40
@@ -343,3 +344,17 @@ def test_it_works_without_any_right_to_write(data: Path) -> None:
     finally:
         for path in [data, *data.rglob("*")]:
             os.chmod(path, 0o700)
+
+
+def test_a_vow_is_read(data: Path) -> None:
+    """That of a member without memory is worth knowing, a damaged one is damage."""
+    path = data / "log" / VOW_NAME
+    write_vow(OsDisk(data / "log"), Written(5, fresh=True, kept=False, upto=-1))
+    _, (note,) = check(data)
+    assert not note.is_damage
+    assert note.path == str(path)
+    assert "no memory" in note.what
+    path.write_bytes(path.read_bytes()[:-1])
+    _, (finding,) = check(data)
+    assert finding.is_damage
+    assert finding.path == str(path)

@@ -15,6 +15,8 @@ Commands (R is a replica, numbered as its lane; A and B may be `*`):
     sync [R]                         make the log durable
     tick 300ms                       time passes, in steps of 10 ms
     crash R.. | restart R..          what was not synced is lost; `all` for R
+    wipe R [fresh]                   the disk of one that has crashed is lost; `fresh`: it cannot tell
+                                     that from a disk that never held anything
     cut A->B | mend                  lose everything from A to B; undo all cuts
     rebuild                          gather fragments and rebuild what was wanted
     settle [300ms]                   deliver, sync and rebuild everything; only outcomes are told
@@ -49,6 +51,7 @@ class Play:
             "tick": self._tick,
             "crash": self._crash,
             "restart": self._restart,
+            "wipe": self._wipe,
             "cut": self._cut,
             "mend": self._mend,
             "rebuild": self._rebuild,
@@ -147,6 +150,9 @@ class Play:
             self.stage.nodes[lane].start()
         for lane in range(self.stage.quorum.total):
             self.stage.finish(lane)
+
+    def _wipe(self, words: list[str]) -> None:
+        self.stage.nodes[int(words[0])].wipe(fresh="fresh" in words)
 
     def _cut(self, words: list[str]) -> None:
         sender, receiver = words[0].split("->")

@@ -104,6 +104,9 @@ class Stage(World):
         line = f"{node.lane} knows lane {change.lane} to be {name} from r{config.first} on"
         self.say(f"{line} (epoch {config.epoch})", always=True)
 
+    def spoke(self, node: Node, upto: int) -> None:
+        self.say(f"{node.lane} speaks again, of rounds above r{upto}", always=True)
+
     def _say_sent(self, lane: int, destination: int, message: Message) -> None:
         others = [peer for peer in range(self.quorum.total) if peer != lane]
         reached = [

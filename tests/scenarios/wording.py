@@ -21,6 +21,8 @@ from racos.core.messages import (
     StateRecord,
     Vote,
     VoteRecord,
+    VowReply,
+    VowRequest,
 )
 from racos.core.quorum import bits
 from racos.core.slot import Slot
@@ -68,6 +70,13 @@ def message_text(message: Message | Chunk, total: int) -> str:
         case ProbeReply(number, position):
             highest = "nothing" if position < 0 else slot_name(position, total)
             return f"PROBEREPLY {probe_name(number)} highest={highest}"
+        case VowRequest(_, number, upto):
+            waits = f", waits for the end of r{upto}" if upto >= 0 else ""
+            return f"VOWREQUEST #{number}{waits}"
+        case VowReply(_, number, _, fresh, met, round_):
+            known = f"knows r{round_}" if round_ >= 0 else "has no memory"
+            words = ["", ", fresh"][fresh] + ["", ", met"][met]
+            return f"VOWREPLY #{number} {known}{words}"
         case Beat(round_, frontier):
             return f"BEAT r{round_} {slot_name(frontier, total)}"
         case Chunk(start, end, batches):

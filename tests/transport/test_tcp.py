@@ -211,7 +211,9 @@ async def test_another_cluster_is_refused_and_logged_once(
         (Self(CLUSTER, 1, MEMBERS[:2])._replace(member_ids=(0xFF, 0xA2)).hello(0), b"looks for"),
         (Self(CLUSTER, 1, (0xA1, 0xFF)).hello(0), b"member ff, which is no peer"),
         (Self(CLUSTER, 1, (0xA1, 0xA1)).hello(0), b"member a1, which is no peer"),
-        (b"HELO\x02" + Self(CLUSTER, 1, MEMBERS[:2]).hello(0)[5:], b"peer protocol 2, not 1"),
+        (b"HELO\x09" + Self(CLUSTER, 1, MEMBERS[:2]).hello(0)[5:], b"peer protocol 9, not 2"),
+        (Self(CLUSTER, 1, MEMBERS[:2], 64).hello(0), b"has a window of 64 rounds, not of 0"),
+        (Self(CLUSTER, 1, MEMBERS[:2]).hello(0)[:-1], b"does not speak the peer protocol"),
         (b"GET /", b"does not speak the peer protocol"),
     ],
 )

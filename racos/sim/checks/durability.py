@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 from zlib import crc32
@@ -46,6 +46,7 @@ class Shelf:
         self.dropped: dict[int, int] = {}  # position -> fragments pruned since
         self.prints: dict[int, Print] = {}  # by log sequence; not all are durable
         self.durable = 0  # log sequence
+        self.former: dict[int, int] = {}  # what disks held that this one lost before
         self.waiting: deque[tuple[int, Record]] = deque()  # handed to the log, not durable yet
 
 
@@ -61,6 +62,9 @@ class Durability:
       durable only grows, so this holds at every moment. A pruned fragment counts as gone, though
       the log still has it, even after a restart.
 
+    A disk that is lost is one of the f until its node has taken what it should hold from the
+    others; P-7 holds for f again from then on. What was said from it before stays said.
+
     Not verified: the bytes of fragments (the end of the run decodes every live value from the
     replicas' answers), rot, and logs shortened on purpose by garbage collection.
     """
@@ -69,7 +73,8 @@ class Durability:
         self.quorum = quorum
         self.shelves = [Shelf() for _ in range(quorum.total)]
         self.replayed_records = 0
-        self._covered: set[int] = set()
+        self._covered: dict[int, bool] = {}  # positions applied somewhere -> whether coded
+        self._lost = 0  # bit set of the disks that are
 
     # -- what the node does ----------------------------------------------------------------------
 
@@ -97,6 +102,27 @@ class Durability:
 
     def died(self, lane: int) -> None:
         self.shelves[lane].waiting.clear()
+
+    def lost(self, lane: int, is_dead: Callable[[int], bool]) -> None:
+        """A disk is empty, or everything on it was put aside."""
+        old, new = self.shelves[lane], Shelf()
+        new.said, new.voted, new.former = old.said, old.voted, old.former
+        for position, held in old.held.items():
+            new.former[position] = new.former.get(position, 0) | held
+        self.shelves[lane] = new
+        self._lost |= 1 << lane
+        self._check_all(f"n{lane} loses its disk", is_dead)
+
+    def recovered(self, lane: int, is_dead: Callable[[int], bool]) -> None:
+        """Its node takes part again: from now on it holds what it should."""
+        self._lost &= ~(1 << lane)
+        self._check_all(f"n{lane} takes part again", is_dead)
+
+    def _check_all(self, what: str, is_dead: Callable[[int], bool]) -> None:
+        """Of batches without coded values, states may hold what became of them: not checked."""
+        for position, coded in self._covered.items():
+            if coded and not is_dead(position):
+                self._check_survives(position, coded, f"slot {position}: {what}")
 
     def replayed(self, lane: int, entry: Replayed) -> None:
         """A restarting replica reads a record back."""
@@ -157,7 +183,8 @@ class Durability:
                 raise Violation("P-5", f"n{sender} said {promise}, which its disk could deny")
 
     def _check_held(self, holder: int, position: int, mask: int) -> None:
-        if mask & ~self.shelves[holder].held.get(position, 0):
+        shelf = self.shelves[holder]
+        if mask & ~(shelf.held.get(position, 0) | shelf.former.get(position, 0)):
             text = f"n{holder} is said to hold {mask:#b} of slot {position}, its disk does not"
             raise Violation("P-5", text)
 
@@ -165,7 +192,7 @@ class Durability:
         """A batch is applied somewhere: it must survive now."""
         if position in self._covered:
             return
-        self._covered.add(position)
+        self._covered[position] = payload.coded
         self._check_survives(position, payload.coded, f"n{lane} applies slot {position}")
 
     def pruned(self, lane: int, position: int, keep: int) -> None:
@@ -177,8 +204,8 @@ class Durability:
     def _check_survives(self, position: int, coded: bool, what: str) -> None:
         held = [
             shelf.held[position] & ~shelf.dropped.get(position, 0)
-            for shelf in self.shelves
-            if position in shelf.held
+            for lane, shelf in enumerate(self.shelves)
+            if position in shelf.held and not self._lost >> lane & 1
         ]
         if not self._survives(held, coded):
             shown = [bin(mask) for mask in held]
@@ -186,7 +213,7 @@ class Durability:
 
     def _survives(self, held: Sequence[int], coded: bool) -> bool:
         """By counting, not by the production code's cover()."""
-        losses = self.quorum.faults
+        losses = self.quorum.faults - self._lost.bit_count()
         need = self.quorum.data if coded else 0
         for kept in combinations(held, max(0, len(held) - losses)):
             fragments = {
