@@ -13,13 +13,12 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from racos.core.messages import Buffer
 from racos.core.quorum import Quorum, bits
 from racos.core.replica import Settings
 from racos.erasure.codec import Codec
-from racos.errors import RequestTimedOut, ServerStopped, ShelfError
+from racos.errors import RequestTimedOut, ServerStopped, ShelfError, ShelfFull
 from racos.mvcc.command import (
     Alarm,
     AlarmSwitch,
@@ -34,17 +33,22 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.lease import LeaseInfo
 from racos.mvcc.view import View
-from racos.node.alarms import AlarmKeeper
-from racos.node.auditor import Auditing, AuditStatistics
-from racos.node.cleaner import Space, SpaceStatistics
+from racos.node import figures
+from racos.node.alarms import AlarmKeeper, AutoDisarm
+from racos.node.auditor import Auditing
+from racos.node.checkpoint import Flushes
+from racos.node.cleaner import Space
 from racos.node.config import NodeConfig
 from racos.node.driver import Driver
+from racos.node.figures import Statistics
 from racos.node.flusher import LogFlusher
-from racos.node.healer import HealerStatistics, Healing
+from racos.node.healer import Healing
 from racos.node.identity import Identity
 from racos.node.ports import Options
-from racos.node.scrubber import Scrubbing, ScrubStatistics
+from racos.node.room import Room, Sizes
+from racos.node.scrubber import Scrubbing
 from racos.node.wire import Hello, WireError
+from racos.storage.ballast import Ballast
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
 from racos.storage.index import Index, erase
@@ -56,37 +60,9 @@ from racos.transport.tcp import Mesh
 log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
+COMPACT_SECONDS = 10.0  # between two compactions of the index on a disk that is short
 WAL_FOLDER = "log"
 VERSION_BYTES = 64  # what a version takes besides its key and value, roughly
-
-
-class Statistics(NamedTuple):
-    """A node's figures at one moment."""
-
-    db_bytes: int  # of log and index
-    used_bytes: int  # of these, for what can still be read
-    decided_slots: int
-    applied_slots: int
-    applied_commands: int
-    waiting_commands: int
-    revision: int
-    compact_revision: int
-    decisions: dict[str, int]
-    leases: int
-    leases_granted: int  # applied here, as are the next ones
-    leases_ended: int
-    lease_renewals: int
-    waiting_keep_alives: int
-    connected: int  # peers
-    synced_batches: int
-    written_bytes: int
-    fragments: HealerStatistics
-    space: SpaceStatistics
-    scrub: ScrubStatistics
-    log_segments: int
-    epoch: int  # of the newest configuration
-    lanes_off: int  # bit set of the lanes switched off in it
-    audits: AuditStatistics
 
 
 class Node:
@@ -117,6 +93,7 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
         self._index: Index | None = None
+        self._compact_at = 0.0  # the index, if the disk is short then
         try:
             check_or_create(
                 config.data_dir,
@@ -140,7 +117,7 @@ class Node:
         try:
             return self._open_driver()
         except ShelfError as error:
-            if not self._log.is_whole:
+            if isinstance(error, ShelfFull) or not self._log.is_whole:
                 raise
             log.warning("index.rebuilt from the log, as it cannot be used: %s", error)
         self._close_index()
@@ -151,8 +128,16 @@ class Node:
     def _open_driver(self) -> Driver:
         ids = {"member_id": self.member_id, "cluster_id": self.cluster_id}
         disk = self._disk(self.config.data_dir / WAL_FOLDER)
-        self._log = Log.open(disk, **ids, segment_bytes=self.config.segment_bytes)
+        sizes = Sizes.of(disk.space().total)
+        ballast = Ballast(disk, sizes.ballast)
+        if disk.space().free < sizes.cramped:
+            ballast.give(ballast.size_bytes)  # a start has to write a little, too
+        segment = min(self.config.segment_bytes, sizes.segment)
+        self._log = Log.open(disk, **ids, segment_bytes=segment, ballast=ballast)
+        self._room = Room(disk.space, ballast, lambda: self._log.statistics().written_bytes)
+        self._place.memtable_bytes = sizes.memtable
         self._index = self._place.open()
+        self._index.may_flush = self._room.may_flush
         return self._make_driver(self._index)
 
     def _begin_anew(self) -> None:
@@ -195,7 +180,7 @@ class Node:
         )
 
     def _make_driver(self, index: Index) -> Driver:
-        config = self.config
+        config, sizes = self.config, self._room.sizes
         quorum = Quorum(config.n, config.f, config.k)
         settings = Settings(
             quorum,
@@ -215,7 +200,11 @@ class Node:
             options=Options(
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
-                space=Space(config.rewrite_bytes_per_second, history_bytes=config.history_bytes),
+                space=Space(
+                    config.rewrite_bytes_per_second,
+                    history_bytes=min(config.history_bytes, sizes.history),
+                ),
+                flushes=Flushes.within(sizes.memtable // 2, sizes.segment),
                 scrubbing=Scrubbing(config.scrub_bytes_per_second),
                 engine=config.engine,
                 auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
@@ -234,8 +223,9 @@ class Node:
             [member.id for member in self.identity.members],
             self.alarms,
             self._propose_unwaited,
-            self.has_room,
-            config.quota_backend_bytes if config.quota_auto_disarm else 0,
+            lambda: self._room.is_short,
+            self.fits,
+            AutoDisarm(config.quota_auto_disarm, config.quota_backend_bytes),
         )
 
     async def __aenter__(self) -> Node:
@@ -283,8 +273,27 @@ class Node:
 
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(TIMER_SECONDS, self._on_timer)
-        self._alarm_keeper.tick(self._loop.time())
+        now = self._loop.time()
+        try:
+            self._watch_room(now)
+        except OSError as error:
+            self._fail(error)
+        self._alarm_keeper.tick(now)
         self._schedule()
+
+    def _watch_room(self, now: float) -> None:
+        room = self._room
+        if room.tick(now):
+            state = "short" if room.is_short else "well"
+            log.warning("disk.%s free_bytes=%d", state, room.free_bytes)
+            self._alarm_keeper.hurry()
+            self._compact_at = now
+        self.driver.keeper.is_cramped = room.is_cramped
+        if room.is_short and now >= self._compact_at:
+            # What is deleted takes its space in the index until that is compacted.
+            self._compact_at = now + COMPACT_SECONDS
+            if self._index is not None and self._index.size_bytes() < room.free_bytes:
+                self._index.compact()
 
     def _differ(self, lanes: tuple[int, ...], what: str) -> None:
         """The audit found members that do not have the same state."""
@@ -431,7 +440,13 @@ class Node:
         return tuple(self.driver.store.alarms)
 
     def has_room(self, cost: int) -> bool:
-        """Whether the quota allows so many bytes more."""
+        """Whether so many bytes more fit, and nobody else is out of space."""
+        return not self.driver.store.alarms.no_space and self.fits(cost)
+
+    def fits(self, cost: int) -> bool:
+        """Whether quota and disk allow so many bytes more."""
+        if self._room.is_short:
+            return False
         quota = self.config.quota_backend_bytes
         return not quota or self._used_bytes() + cost < quota
 
@@ -440,6 +455,11 @@ class Node:
         usage = self.driver.store.usage
         own = usage.inline_bytes + usage.coded_bytes // self.config.k
         return SEGMENT_HEADER_BYTES + own + usage.versions * VERSION_BYTES
+
+    def defragment(self) -> None:
+        """Begin to give back what the index does not need any more; returns at once."""
+        if self._index is not None and not self._stopped:
+            self._index.compact()
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         """(revision, events) for each revision in [start, end]. Raises Compacted."""
@@ -468,33 +488,7 @@ class Node:
         return hello.client_urls if hello is not None else ()
 
     def statistics(self) -> Statistics:
-        driver = self.driver
-        logged = self._log.statistics()
         index_bytes = self._index.size_bytes() if self._index is not None else 0
-        leases = driver.store.leases
-        return Statistics(
-            db_bytes=logged.size_bytes + index_bytes,
-            used_bytes=min(self._used_bytes(), logged.size_bytes + index_bytes),
-            decided_slots=driver.replica.window.frontier,
-            applied_slots=driver.replica.window.frontier - driver.applier.waiting,
-            applied_commands=driver.applier.commands,
-            waiting_commands=len(driver.batcher),
-            revision=driver.store.revision,
-            compact_revision=driver.store.compact_revision,
-            decisions=dict(driver.replica.agreement.statistics),
-            leases=len(leases),
-            leases_granted=leases.granted,
-            leases_ended=leases.granted - len(leases),
-            lease_renewals=leases.renewals - leases.granted,
-            waiting_keep_alives=driver.leases.waiting,
-            connected=driver.connected.bit_count(),
-            synced_batches=logged.synced_batches,
-            written_bytes=logged.written_bytes,
-            fragments=driver.healer.statistics(),
-            space=driver.keeper.statistics(),
-            scrub=driver.keeper.scrubber.statistics(),
-            log_segments=logged.segments,
-            epoch=driver.replica.configs.newest.epoch,
-            lanes_off=driver.replica.configs.newest.off,
-            audits=driver.auditor.statistics(),
+        return figures.collect(
+            self.driver, self._log, index_bytes, self._used_bytes(), self._room.statistics()
         )

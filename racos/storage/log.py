@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from racos.storage.ballast import Ballast
 from racos.storage.batch import Batch, Write
 from racos.storage.disk import Buffer, Disk, File
 from racos.storage.mark import Mark, read_mark
@@ -80,8 +81,10 @@ class Log:
         headers: list[SegmentHeader],
         removed: Removed,
         leftovers: list[int],
+        ballast: Ballast | None,
     ) -> None:
         """Use `Log.open`."""
+        self._ballast = ballast
         self._disk = disk
         self._segment_bytes = segment_bytes
         self._headers = {header.number: header for header in headers}
@@ -112,9 +115,17 @@ class Log:
 
     @classmethod
     def open(
-        cls, disk: Disk, *, member_id: int, cluster_id: int, segment_bytes: int = SEGMENT_BYTES
+        cls,
+        disk: Disk,
+        *,
+        member_id: int,
+        cluster_id: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        ballast: Ballast | None = None,
     ) -> Log:
         """The log in this directory, made if there is none. Then call `replay`.
+
+        Writes that find no space take it from `ballast`.
 
         LogError, with nothing overwritten, if it belongs to another member or cluster, has a newer
         format, or a segment is missing or its header damaged.
@@ -131,7 +142,7 @@ class Log:
                 raise LogError(f"{path}: log is missing, but records up to {durable} were synced")
             headers.append(SegmentHeader(1, 1, member_id, cluster_id, _salt(disk)))
             create_segment(disk, headers[0]).close()
-        return cls(disk, segment_bytes, headers, removed, leftovers)
+        return cls(disk, segment_bytes, headers, removed, leftovers, ballast)
 
     @property
     def segments(self) -> list[int]:
@@ -197,6 +208,11 @@ class Log:
         self._going += going
         self._removed = self._removed.added(going)
         self._gone += len(going)
+
+    @property
+    def is_removing(self) -> bool:
+        """Whether segments wait for the next batch to remove them."""
+        return bool(self._going)
 
     def scan(self, number: int, *, ahead_bytes: int = 0) -> Scan:
         """The durable records of a segment; close it when done."""
@@ -264,6 +280,7 @@ class Log:
             sequence=self.last_sequence,
             going=going,
             removed=self._removed,
+            ballast=self._ballast,
         )
         self._queue = []
         self._keys, self._flight_keys = [], self._keys
