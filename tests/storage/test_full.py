@@ -124,6 +124,22 @@ def test_the_log_goes_on_where_the_disk_is_full(left: int) -> None:
     assert contents(disk) == written
 
 
+def test_a_new_segment_finds_the_disk_full() -> None:
+    disk = MemDisk()
+    log = open_log(disk, ballast := whole(disk))
+    written: list[bytes] = []
+    while log.last_segment == 1:
+        if written:
+            commit(log)
+        written.append(b"record %d" % len(written))
+        log.append(1, written[-1], [bytes(2000)])
+    disk.capacity_bytes = disk.used_bytes()
+    commit(log)  # begins with the header of segment 2
+    assert ballast.given_bytes
+    disk.crash()
+    assert contents(disk) == written
+
+
 def test_several_segments_in_one_batch() -> None:
     disk = MemDisk()
     log = open_log(disk, whole(disk))
