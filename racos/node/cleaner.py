@@ -233,7 +233,7 @@ class Cleaner:
 
     def statistics(self) -> SpaceStatistics:
         return SpaceStatistics(
-            live_bytes=sum(self._library.live.values()),
+            live_bytes=self._library.live_bytes,
             floor=self._library.past.floor,
             removed_segments=self._removed_segments,
             removed_bytes=self._removed_bytes,

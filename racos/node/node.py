@@ -451,10 +451,14 @@ class Node:
         return not quota or self._used_bytes() + cost < quota
 
     def _used_bytes(self) -> int:
-        """What this replica's disk must hold for what can still be read."""
-        usage = self.driver.store.usage
-        own = usage.inline_bytes + usage.coded_bytes // self.config.k
-        return SEGMENT_HEADER_BYTES + own + usage.versions * VERSION_BYTES
+        """What this replica's disk must hold for what can still be read: what the index names in
+        the log, and what is in the index itself."""
+        library, usage = self.driver.library, self.driver.store.usage
+        coded = library.live_bytes
+        if not library.loaded:  # not all of it is counted yet
+            coded = max(coded, usage.coded_bytes // self.config.k)
+        own = coded + usage.inline_bytes + usage.versions * VERSION_BYTES
+        return SEGMENT_HEADER_BYTES + own
 
     def defragment(self) -> None:
         """Begin to give back what the index does not need any more; returns at once."""

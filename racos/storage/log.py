@@ -63,7 +63,7 @@ class Statistics(NamedTuple):
     synced_batches: int
     written_bytes: int  # of records; zeros written ahead are not counted
     queued_bytes: int
-    size_bytes: int
+    size_bytes: int  # on the disk, once what is queued is there
     segments: int
     removed_segments: int
 
@@ -333,7 +333,7 @@ class Log:
             synced_batches=self._batches,
             written_bytes=self._written_bytes,
             queued_bytes=self.queued_bytes,
-            size_bytes=self.size_bytes,
+            size_bytes=self.size_bytes + max(0, self._zeroed_to - self._position),
             segments=len(self._headers),
             removed_segments=self._gone,
         )
