@@ -125,7 +125,14 @@ class Backend(Protocol):
         """The alarms raised as this member knows them."""
 
     def has_room(self, cost: int) -> bool:
-        """Whether the quota allows this member so many bytes more."""
+        """Whether so many bytes more fit here, and, as far as this member knows, nobody is out of
+        space (NOSPACE)."""
+
+    def fits(self, cost: int) -> bool:
+        """Whether this member's quota and disk allow so many bytes more."""
+
+    def defragment(self) -> None:
+        """Begin to give back space that nothing needs; returns at once."""
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         """(revision, events in order) for each revision in [start, end]; Compacted if start is too

@@ -58,7 +58,7 @@ class KvService:
         size = len(command.key) + len(command.value)
         self._size.check_put(request, size)
         if not self._backend.has_room(quota.PUT_BYTES + size):
-            await self._quota.refuse()
+            await self._quota.refuse(quota.PUT_BYTES + size)
         try:
             result = await self._backend.propose(command)
             assert isinstance(result, PutResult)
@@ -88,7 +88,7 @@ class KvService:
             self._size.check(request)
             cost = quota.txn_cost(request)
             if cost and not self._backend.has_room(cost):
-                await self._quota.refuse()
+                await self._quota.refuse(cost)
         command = convert.to_txn(request)
         try:
             if read_only:

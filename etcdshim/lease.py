@@ -38,7 +38,7 @@ class LeaseService:
             raise Refusal.LEASE_TTL_TOO_LARGE.error()
         ttl = max(wanted, self._limits.lease_ttl_min)
         if not self._backend.has_room(GRANT_BYTES):
-            await self._quota.refuse()
+            await self._quota.refuse(GRANT_BYTES)
         try:
             result = await self._grant(request.ID, ttl)
         except BackendFailure as failure:

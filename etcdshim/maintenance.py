@@ -51,6 +51,7 @@ class MaintenanceService:
     async def defragment(self, _request: pb.DefragmentRequest, call: Call) -> pb.DefragmentResponse:
         """Answers at once: space is given back while the store works, never by a stop."""
         check_call(call, self._backend)
+        self._backend.defragment()
         return pb.DefragmentResponse()
 
     async def hash_kv(self, request: pb.HashKVRequest, call: Call) -> pb.HashKVResponse:

@@ -174,11 +174,17 @@ class MemoryBackend:
         return tuple(self._store.alarms)
 
     def has_room(self, cost: int) -> bool:
+        return not self._store.alarms.no_space and self.fits(cost)
+
+    def fits(self, cost: int) -> bool:
         return self._in_use() + cost < self._quota_bytes
 
     def _in_use(self) -> int:
         usage = self._store.usage
         return _EMPTY_DB_BYTES + usage.inline_bytes + usage.coded_bytes
+
+    def defragment(self) -> None:
+        """There is no disk."""
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         return self._store.history(start, end)

@@ -1,16 +1,17 @@
 """The space quota: checked before a write is proposed, on the member that takes it.
 
 A write that does not fit raises this member's NOSPACE alarm, which then stops such writes on all
-members, until somebody clears it. The costs are etcd's.
+members, until somebody clears it. The costs are etcd's. While any member is out of space, writes
+are refused before they are proposed, too: each would take space in every member's log, only to be
+refused when it is applied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NoReturn
 
 from etcdshim.backend import Backend, TooManyRequests, Unavailable
-from etcdshim.errors import Refusal
+from etcdshim.errors import BackendFailure, Refusal, translate
 from etcdshim.pb import rpc_pb2 as pb
 from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch
 
@@ -35,10 +36,21 @@ class Quota:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    async def refuse(self) -> NoReturn:
-        """Raise this member's alarm, if it is not raised yet, and GrpcError."""
-        await self._raise_alarm()
-        raise Refusal.NO_SPACE.error()
+    async def refuse(self, cost: int) -> None:
+        """Refuse with a GrpcError; raise this member's alarm first if it is this one that lacks
+        room. Comes back only if an alarm was the reason, which was cleared before this call."""
+        if not self._backend.fits(cost):
+            await self._raise_alarm()
+            raise Refusal.NO_SPACE.error()
+        try:
+            await self._backend.barrier()
+        except BackendFailure as failure:
+            raise translate(failure) from failure
+        kinds = {alarm.kind for alarm in self._backend.alarms()}
+        if AlarmKind.CORRUPT in kinds:
+            return  # worse, and the store says so
+        if AlarmKind.NOSPACE in kinds:
+            raise Refusal.NO_SPACE.error()
 
     async def _raise_alarm(self) -> None:
         alarm = Alarm(self._backend.member_id, AlarmKind.NOSPACE)

@@ -70,8 +70,10 @@ class NodeBackend:
         self.new_lease_id: Callable[[], int] = node.new_lease_id
         self.cached: Callable[[CodedValue], bytes | None] = node.cached
         self.has_room: Callable[[int], bool] = node.has_room
+        self.fits: Callable[[int], bool] = node.fits
         self.view: Callable[[], View] = node.view
         self.alarms: Callable[[], Sequence[Alarm]] = node.alarms
+        self.defragment: Callable[[], None] = node.defragment
 
     @property
     def term(self) -> int:

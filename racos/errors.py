@@ -35,3 +35,7 @@ class Corrupt(Exception):
 
 class ShelfError(Exception):
     """The index of this replica cannot be used; one line says which file and why."""
+
+
+class ShelfFull(ShelfError):
+    """The index finds no space on its disk; nothing else is wrong with it."""

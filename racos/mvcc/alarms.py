@@ -32,7 +32,7 @@ _CHANGES = (Put, DeleteRange, Txn, Compact, LeaseGrant, LeaseRevoke, LeaseExpire
 class AlarmTable:
     """The alarms of one replica; changed only by decided commands, through the store."""
 
-    __slots__ = ("_corrupt", "_no_space", "_shelf", "raised")
+    __slots__ = ("_corrupt", "_shelf", "no_space", "raised")
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
@@ -59,12 +59,12 @@ class AlarmTable:
         """Raise ClusterCorrupt or SpaceExceeded if the alarms forbid this command."""
         if self._corrupt and isinstance(command, _CHANGES):
             raise ClusterCorrupt("an alarm says that members differ")
-        if self._no_space and may_grow(command):
+        if self.no_space and may_grow(command):
             raise SpaceExceeded("an alarm says that a member is out of space")
 
     def _note_kinds(self) -> None:
         kinds = {alarm.kind for alarm in self.raised}
-        self._no_space = AlarmKind.NOSPACE in kinds
+        self.no_space = AlarmKind.NOSPACE in kinds
         self._corrupt = AlarmKind.CORRUPT in kinds
 
 

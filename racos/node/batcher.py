@@ -1,7 +1,7 @@
 """What waits to be proposed: commands with the replies they owe, joined into batches.
 
-A batch is proposed as soon as few own batches are in flight, in a round with those of other lanes if
-they have some (`gathering`); otherwise commands gather, so batches grow by themselves under load.
+A batch is proposed as soon as few own batches are in flight, in a round with those of other lanes
+if they have some (`gathering`). Otherwise commands wait, so batches grow by themselves under load.
 """
 
 from __future__ import annotations

@@ -35,6 +35,12 @@ class Flushes(NamedTuple):
     log_bytes: int = 64 << 20
     seconds: float = 30.0
 
+    @classmethod
+    def within(cls, index_bytes: int, log_bytes: int) -> Flushes:
+        """The usual, but not more than these: for a small disk."""
+        usual = cls()
+        return cls(min(usual.index_bytes, index_bytes), min(usual.log_bytes, log_bytes))
+
 
 class Applied(NamedTuple):
     """Everything below `position` is applied; the log's record `sequence` is the newest known."""

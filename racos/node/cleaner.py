@@ -111,7 +111,7 @@ class Cleaner:
                 return min(own, max(frontiers, self._retention.highest(number) + 1))
         return min(own, frontiers)
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, *, may_copy: bool = True) -> None:
         """Some work; call it when the index has no open step."""
         earned = self.limits.bytes_per_second * (now - self._now)
         burst = min(_SLICE_BYTES_MAX, self.limits.bytes_per_second)
@@ -121,6 +121,8 @@ class Cleaner:
             return
         self._remove()
         self._condemn()
+        if not may_copy:
+            return
         if self._scan is None:
             self._choose()
         while self._scan is not None and self._allowance > 0:
@@ -231,7 +233,7 @@ class Cleaner:
 
     def statistics(self) -> SpaceStatistics:
         return SpaceStatistics(
-            live_bytes=sum(self._library.live.values()),
+            live_bytes=self._library.live_bytes,
             floor=self._library.past.floor,
             removed_segments=self._removed_segments,
             removed_bytes=self._removed_bytes,

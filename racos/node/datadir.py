@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from racos.core.engine import LANES
-from racos.errors import ShelfError
+from racos.errors import ShelfError, ShelfFull
 from racos.node.config import NodeConfig
 from racos.node.identity import Identity
+from racos.node.room import Room, Sizes
+from racos.storage.ballast import Ballast
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.index import DAMAGED, Index, erase
 from racos.storage.log import Damaged, Log, LogError
@@ -37,6 +39,7 @@ class DataDir:
 
     log: Log
     vow: VowFile
+    room: Room
 
     def __init__(
         self, config: NodeConfig, identity: Identity, disk: Callable[[Path], Disk]
@@ -63,10 +66,19 @@ class DataDir:
                 "aside, and there are no others to recover from: put it back, or begin anew in "
                 "another directory"
             )
+        sizes = Sizes.of(disk.space().total)
+        ballast = Ballast(disk, sizes.ballast)
+        if disk.space().free < sizes.cramped:
+            ballast.give(ballast.size_bytes)  # a start has to write a little, too
         lost = bool(aside(self._path)) or not self._is_founder
         self.vow = open_vow(disk, may_ask=self._may_ask, lost=lost)
-        self.log = self._log = Log.open(disk, **self._ids, segment_bytes=self._segment_bytes)
+        segment = min(self._segment_bytes, sizes.segment)
+        self.log = Log.open(disk, **self._ids, segment_bytes=segment, ballast=ballast)
+        self._log = self.log
+        self.room = Room(disk.space, ballast, lambda: self.log.statistics().written_bytes)
+        self.place.memtable_bytes = sizes.memtable
         self.index = self.place.open()
+        self.index.may_flush = self.room.may_flush
         return self.index
 
     def mend(self, error: Exception) -> None:
@@ -74,6 +86,8 @@ class DataDir:
         raise it again."""
         is_whole = self._log is not None and self._log.is_whole
         self.close()
+        if isinstance(error, ShelfFull):
+            raise error
         if isinstance(error, ShelfError) and is_whole:
             log.warning("index.rebuilt from the log, as it cannot be used: %s", error)
             erase(self.place.path)

@@ -295,7 +295,8 @@ class Driver:
         effects = self.replica.take_effects()
         self._append(effects, now)
         self._carry_out(effects)
-        if self.healer.wants and self.log.queued_bytes < HEALING_QUEUE_BYTES_MAX:
+        room = not self.keeper.is_cramped and self.log.queued_bytes < HEALING_QUEUE_BYTES_MAX
+        if self.healer.wants and room:
             self.healer.fill(self.replica.peers.absent(now))
 
     def _tick(self, now: float) -> None:

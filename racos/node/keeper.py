@@ -48,6 +48,7 @@ class Keeper:
         "_total",
         "cleaner",
         "configs",
+        "is_cramped",
         "kit",
         "library",
         "on_logged",
@@ -82,6 +83,7 @@ class Keeper:
         self._replayed = False  # all of the log that a start reads
         self._applied = applied  # the index has applied everything below
         self.on_logged: Callable[[], None] = lambda: None  # a record without hurry is in the log
+        self.is_cramped = False  # hardly any disk is left: write nothing that nobody waits for
         space = space or Space()
         self.kit = kit = kit or KITS[LANES]
         self._forgets = kit.forgets
@@ -224,7 +226,9 @@ class Keeper:
         self.scrubber.tick(now)
         idle = self._forgets and not (self.sender.active or self.receiver.active)
         if idle and self._log.queued_bytes < CLEANING_QUEUE_BYTES_MAX:
-            self.cleaner.tick(now)
+            self.cleaner.tick(now, may_copy=not self.is_cramped)
+            if self._log.is_removing:
+                self.on_logged()  # there may be nothing else to write
 
     def forget(self, everywhere: int) -> int:
         """Now and then: give up history that nobody needs, where all replicas are said to have

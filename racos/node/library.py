@@ -55,6 +55,7 @@ class Library:
         "dead",
         "dirty",
         "live",
+        "live_bytes",
         "now",
         "past",
         "pruned",
@@ -85,6 +86,7 @@ class Library:
         self.now = 0.0
         self.dirty = False  # written to the index since this was last set to False
         self.live: Counter[int] = Counter()  # segment -> bytes that the index names
+        self.live_bytes = 0  # the sum
         self.serving: Counter[int] = Counter()  # segment -> places in it of batches that die
         self.damaged: list[int] = []  # positions that lost a fragment since somebody took the list
         self.dead: list[int] = []  # positions to which nothing refers any more, likewise
@@ -382,6 +384,7 @@ class Library:
             entry = entries.decode(data)
             for place in entry.places():
                 self.live[place.segment] += place.length
+                self.live_bytes += place.length
             found.append((entries.position_of(key), entry.held))
         self._cursor = None
         return found
@@ -409,3 +412,4 @@ class Library:
             return
         for place in entry.places():
             self.live[place.segment] += sign * place.length
+            self.live_bytes += sign * place.length

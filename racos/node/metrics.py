@@ -12,8 +12,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from racos.node.cleaner import SpaceStatistics
+from racos.node.figures import Statistics
 from racos.node.healer import HealerStatistics
-from racos.node.node import Node, Statistics
+from racos.node.node import Node
 from racos.node.scrubber import ScrubStatistics
 from racos.node.silence import Progress
 
@@ -58,6 +59,18 @@ class NodeCollector(Collector):
             "etcd_server_quota_backend_bytes": (
                 "Space quota; 0 for none.",
                 self._node.config.quota_backend_bytes,
+            ),
+            "racos_disk_free_bytes": (
+                "Free on the disk of the log, besides the ballast.",
+                figures.room.free_bytes,
+            ),
+            "racos_disk_short": (
+                "Whether that is so little that nothing new is taken (NOSPACE).",
+                int(figures.room.is_short),
+            ),
+            "racos_ballast_bytes": (
+                "Put by for deletes and promises on a full disk.",
+                figures.room.ballast_bytes,
             ),
             "racos_alarms": ("Alarms raised in the cluster.", len(self._node.alarms())),
             "racos_audit_revision": (

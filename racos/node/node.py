@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
-from typing import NamedTuple
 
 from racos.core.messages import Buffer
 from racos.core.quorum import Quorum, bits
@@ -36,18 +35,20 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.lease import LeaseInfo
 from racos.mvcc.view import View
-from racos.node.alarms import AlarmKeeper
-from racos.node.auditor import Auditing, AuditStatistics
-from racos.node.cleaner import Space, SpaceStatistics
+from racos.node import figures
+from racos.node.alarms import AlarmKeeper, AutoDisarm
+from racos.node.auditor import Auditing
+from racos.node.checkpoint import Flushes
+from racos.node.cleaner import Space
 from racos.node.config import NodeConfig
 from racos.node.datadir import DataDir
 from racos.node.driver import Driver
+from racos.node.figures import Statistics
 from racos.node.flusher import LogFlusher
-from racos.node.healer import HealerStatistics, Healing
+from racos.node.healer import Healing
 from racos.node.identity import Identity
 from racos.node.ports import Options
-from racos.node.scrubber import Scrubbing, ScrubStatistics
-from racos.node.silence import Progress
+from racos.node.scrubber import Scrubbing
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import DirectoryLock, check_or_create
@@ -60,37 +61,8 @@ log = logging.getLogger(__name__)
 
 TIMER_SECONDS = 0.01
 STARTS_MAX = 3  # after which damage is too much to be put right by itself
+COMPACT_SECONDS = 10.0  # between two compactions of the index on a disk that is short
 VERSION_BYTES = 64  # what a version takes besides its key and value, roughly
-
-
-class Statistics(NamedTuple):
-    """A node's figures at one moment."""
-
-    db_bytes: int  # of log and index
-    used_bytes: int  # of these, for what can still be read
-    decided_slots: int
-    applied_slots: int
-    applied_commands: int
-    waiting_commands: int
-    revision: int
-    compact_revision: int
-    decisions: dict[str, int]
-    leases: int
-    leases_granted: int  # applied here, as are the next ones
-    leases_ended: int
-    lease_renewals: int
-    waiting_keep_alives: int
-    connected: int  # peers
-    synced_batches: int
-    written_bytes: int
-    fragments: HealerStatistics
-    space: SpaceStatistics
-    scrub: ScrubStatistics
-    log_segments: int
-    epoch: int  # of the newest configuration
-    lanes_off: int  # bit set of the lanes switched off in it
-    audits: AuditStatistics
-    silence: Progress | None  # of a member that has lost its memory, until it takes part again
 
 
 class Node:
@@ -120,6 +92,7 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
         self._data = DataDir(config, identity, disk)
+        self._compact_at = 0.0  # the index, if the disk is short then
         try:
             check_or_create(
                 config.data_dir,
@@ -180,7 +153,7 @@ class Node:
         )
 
     def _make_driver(self, index: Index) -> Driver:
-        config = self.config
+        config, sizes = self.config, self._data.room.sizes
         quorum = Quorum(config.n, config.f, config.k)
         settings = Settings(
             quorum,
@@ -201,7 +174,11 @@ class Node:
             options=Options(
                 inline_limit=config.inline_limit,
                 healing=Healing(config.heal_bytes_per_second),
-                space=Space(config.rewrite_bytes_per_second, history_bytes=config.history_bytes),
+                space=Space(
+                    config.rewrite_bytes_per_second,
+                    history_bytes=min(config.history_bytes, sizes.history),
+                ),
+                flushes=Flushes.within(sizes.memtable // 2, sizes.segment),
                 scrubbing=Scrubbing(config.scrub_bytes_per_second),
                 engine=config.engine,
                 auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
@@ -221,8 +198,9 @@ class Node:
             [member.id for member in self.identity.members],
             self.alarms,
             self._propose_unwaited,
-            self.has_room,
-            config.quota_backend_bytes if config.quota_auto_disarm else 0,
+            lambda: self._data.room.is_short,
+            self.fits,
+            AutoDisarm(config.quota_auto_disarm, config.quota_backend_bytes),
         )
 
     async def __aenter__(self) -> Node:
@@ -273,8 +251,27 @@ class Node:
 
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(TIMER_SECONDS, self._on_timer)
-        self._alarm_keeper.tick(self._loop.time())
+        now = self._loop.time()
+        try:
+            self._watch_room(now)
+        except OSError as error:
+            self._fail(error)
+        self._alarm_keeper.tick(now)
         self._schedule()
+
+    def _watch_room(self, now: float) -> None:
+        room, index = self._data.room, self._data.index
+        if room.tick(now):
+            state = "short" if room.is_short else "well"
+            log.warning("disk.%s free_bytes=%d", state, room.free_bytes)
+            self._alarm_keeper.hurry()
+            self._compact_at = now
+        self.driver.keeper.is_cramped = room.is_cramped
+        if room.is_short and now >= self._compact_at:
+            # What is deleted takes its space in the index until that is compacted.
+            self._compact_at = now + COMPACT_SECONDS
+            if index is not None and index.size_bytes() < room.free_bytes:
+                index.compact()
 
     def _differ(self, lanes: tuple[int, ...], what: str) -> None:
         """The audit found members that do not have the same state."""
@@ -421,15 +418,30 @@ class Node:
         return tuple(self.driver.store.alarms)
 
     def has_room(self, cost: int) -> bool:
-        """Whether the quota allows so many bytes more."""
+        """Whether so many bytes more fit, and nobody else is out of space."""
+        return not self.driver.store.alarms.no_space and self.fits(cost)
+
+    def fits(self, cost: int) -> bool:
+        """Whether quota and disk allow so many bytes more."""
+        if self._data.room.is_short:
+            return False
         quota = self.config.quota_backend_bytes
         return not quota or self._used_bytes() + cost < quota
 
     def _used_bytes(self) -> int:
-        """What this replica's disk must hold for what can still be read."""
-        usage = self.driver.store.usage
-        own = usage.inline_bytes + usage.coded_bytes // self.config.k
-        return SEGMENT_HEADER_BYTES + own + usage.versions * VERSION_BYTES
+        """What this replica's disk must hold for what can still be read: what the index names in
+        the log, and what is in the index itself."""
+        library, usage = self.driver.library, self.driver.store.usage
+        coded = library.live_bytes
+        if not library.loaded:  # not all of it is counted yet
+            coded = max(coded, usage.coded_bytes // self.config.k)
+        own = coded + usage.inline_bytes + usage.versions * VERSION_BYTES
+        return SEGMENT_HEADER_BYTES + own
+
+    def defragment(self) -> None:
+        """Begin to give back what the index does not need any more; returns at once."""
+        if self._data.index is not None and not self._stopped:
+            self._data.index.compact()
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:
         """(revision, events) for each revision in [start, end]. Raises Compacted."""
@@ -458,34 +470,8 @@ class Node:
         return hello.client_urls if hello is not None else ()
 
     def statistics(self) -> Statistics:
-        driver = self.driver
-        logged = self._data.log.statistics()
-        index_bytes = self._data.index.size_bytes() if self._data.index is not None else 0
-        leases = driver.store.leases
-        return Statistics(
-            db_bytes=logged.size_bytes + index_bytes,
-            used_bytes=min(self._used_bytes(), logged.size_bytes + index_bytes),
-            decided_slots=driver.replica.window.frontier,
-            applied_slots=driver.replica.window.frontier - driver.applier.waiting,
-            applied_commands=driver.applier.commands,
-            waiting_commands=len(driver.batcher),
-            revision=driver.store.revision,
-            compact_revision=driver.store.compact_revision,
-            decisions=dict(driver.replica.agreement.statistics),
-            leases=len(leases),
-            leases_granted=leases.granted,
-            leases_ended=leases.granted - len(leases),
-            lease_renewals=leases.renewals - leases.granted,
-            waiting_keep_alives=driver.leases.waiting,
-            connected=driver.connected.bit_count(),
-            synced_batches=logged.synced_batches,
-            written_bytes=logged.written_bytes,
-            fragments=driver.healer.statistics(),
-            space=driver.keeper.statistics(),
-            scrub=driver.keeper.scrubber.statistics(),
-            log_segments=logged.segments,
-            epoch=driver.replica.configs.newest.epoch,
-            lanes_off=driver.replica.configs.newest.off,
-            audits=driver.auditor.statistics(),
-            silence=driver.silence.progress if driver.silence is not None else None,
+        data = self._data
+        index_bytes = data.index.size_bytes() if data.index is not None else 0
+        return figures.collect(
+            self.driver, data.log, index_bytes, self._used_bytes(), data.room.statistics()
         )

@@ -18,6 +18,7 @@ from racos.erasure.verify import check_fragment, check_value
 from racos.errors import Corrupt, RequestTimedOut, TooManyRequests
 from racos.mvcc.command import CodedValue
 from racos.node.library import Library
+from racos.node.sound import sound
 from racos.node.wire import FragmentReply, FragmentRequest
 
 Done = Callable[[bytes | Exception], None]
@@ -171,7 +172,8 @@ class Values:
         position, index = request.position, request.value_index
         found = self._library.fragments(position, index, request.want)
         few = dict(list(found.items())[: self._quorum.data])
-        self._send(peer, FragmentReply(request.number, dict(few)))
+        good = sound(self._library, position, index, few, self._report)
+        self._send(peer, FragmentReply(request.number, dict(good)))
 
     def reply(self, peer: int, reply: FragmentReply) -> None:
         """Another replica's fragments."""

@@ -7,7 +7,9 @@ in whatever thread that is done in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+from racos.storage.ballast import Ballast, insist
 from racos.storage.disk import Buffer, Disk, File
 from racos.storage.record import SegmentHeader
 from racos.storage.removed import Removed, write_removed
@@ -45,6 +47,7 @@ class Batch:
     """
 
     __slots__ = (
+        "_ballast",
         "_disk",
         "_going",
         "_removed",
@@ -69,7 +72,9 @@ class Batch:
         sequence: int,
         going: Sequence[int] = (),
         removed: Removed = Removed(),  # noqa: B008 (a constant)
+        ballast: Ballast | None = None,
     ) -> None:
+        self._ballast = ballast
         self._disk = disk
         self._going = going  # segments to remove; `removed` lists them already
         self._removed = removed
@@ -83,22 +88,29 @@ class Batch:
         self.ran = False
 
     def run(self) -> None:
-        """Write and sync. OSError is final: end the process, never retry."""
+        """Write and sync. OSError is final: end the process, never retry.
+
+        But for want of space, as long as ballast can be given for it.
+        """
         for write in self._writes:
             if write.creates:
-                # All of the segment before is durable here; replay takes that for granted.
-                self.file = create_segment(self._disk, write.header)
-                self.zeroed_to = 0
-                self.opened.append((write.header.number, self.file))
-            self.file.write_sync(self._buffers(write), write.offset)
+                self._create(write.header)
+            buffers = self._buffers(write)
+            insist(partial(self.file.write_sync, buffers, write.offset), self._ballast, write.size)
         self._remove()
         self.ran = True
+
+    def _create(self, header: SegmentHeader) -> None:
+        # All of the segment before is durable here; replay takes that for granted.
+        self.file = insist(partial(create_segment, self._disk, header), self._ballast, 0)
+        self.zeroed_to = 0
+        self.opened.append((header.number, self.file))
 
     def _remove(self) -> None:
         """A crash after the first step leaves files that the next start removes."""
         if not self._going:
             return
-        write_removed(self._disk, self._removed)
+        insist(partial(write_removed, self._disk, self._removed), self._ballast, 0)
         for number in self._going:
             self._disk.remove(segment_name(number))
 

@@ -11,9 +11,9 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
-__all__ = ["Buffer", "Disk", "File", "OsDisk", "ReadOnlyDisk"]
+__all__ = ["Buffer", "Disk", "DiskSpace", "File", "OsDisk", "ReadOnlyDisk"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -43,6 +43,13 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
+class DiskSpace(NamedTuple):
+    """Of the file system that a directory is on, in bytes."""
+
+    total: int
+    free: int  # for this process
+
+
 class Disk(Protocol):
     """One flat directory. Names are durable only after `sync_directory`."""
 
@@ -62,6 +69,12 @@ class Disk(Protocol):
     def remove(self, name: str) -> None: ...
 
     def sync_directory(self) -> None: ...
+
+    def space(self) -> DiskSpace: ...
+
+    def reserve(self, name: str, size_bytes: int) -> None:
+        """Have the file take exactly so much space, really allocated, of no known content; made if
+        it is missing, removed with 0. Not durable. If that fails the file is as it was."""
 
     def random_bytes(self, count: int) -> bytes: ...
 
@@ -95,6 +108,20 @@ class OsDisk:
 
     def sync_directory(self) -> None:
         _sync_directory(self._directory)
+
+    def space(self) -> DiskSpace:
+        found = os.statvfs(self._directory)
+        return DiskSpace(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def reserve(self, name: str, size_bytes: int) -> None:
+        if not size_bytes:
+            os.unlink(self.path(name))
+            return
+        fd = os.open(self.path(name), _OPEN_FLAGS | os.O_CREAT, 0o600)
+        try:
+            _resize(fd, size_bytes)
+        finally:
+            os.close(fd)
 
     def random_bytes(self, count: int) -> bytes:
         return os.urandom(count)
@@ -195,6 +222,19 @@ def _rest(buffers: Sequence[Buffer], written: int) -> list[Buffer]:
             return [memoryview(buffer)[written:], *buffers[index + 1 :]]
         written -= len(buffer)
     return []
+
+
+def _resize(fd: int, size_bytes: int) -> None:
+    """Shrink the file, or have it grow by blocks that are its own."""
+    size = os.fstat(fd).st_size
+    if size_bytes <= size:
+        os.ftruncate(fd, size_bytes)
+        return
+    try:
+        os.posix_fallocate(fd, size, size_bytes - size)
+    except OSError:
+        os.ftruncate(fd, size)
+        raise
 
 
 def _sync_directory(path: Path) -> None:

@@ -16,9 +16,10 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -34,27 +35,43 @@ from rocksdict import (
     WriteOptions,
 )
 
-from racos.errors import ShelfError
+from racos.errors import ShelfError, ShelfFull
 
 __all__ = ["DAMAGED", "OWNER", "Index", "IndexSnapshot", "erase", "index_options", "owner_of"]
 
 FORMAT_VERSION: Final = 1
 BLOCK_CACHE_BYTES = 32 << 20
 MEMTABLE_BYTES = 32 << 20
+# After a lack of space RocksDB looks for some every 5 s, and flushes by itself once there is; it
+# does not get to that while somebody else asks for flushes all the time.
+STARVED_SECONDS = 7.0
 LARGE_VALUE_BYTES = 1024  # from here on a value is written once, beside the sorted files
 
 OWNER = b"\xffowner"  # format, member and cluster; above every key that others can scan
 DAMAGED = "DAMAGED"
+_VALUE_FILES = "blob_garbage_collection_age_cutoff"  # such a part of them may be rewritten
 _first = itemgetter(0)
 
 
 class Index:
-    """A Shelf (racos.mvcc.shelf) in a directory of its own. One thread uses it."""
+    """A Shelf (racos.mvcc.shelf) in a directory of its own. One thread uses it.
 
-    def __init__(self, directory: Path, *, member_id: int, cluster_id: int) -> None:
+    On a full disk steps wait in memory until there is space: the log has what they rest on.
+    `may_flush` is asked before a flush whether there is space for so many bytes.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        member_id: int,
+        cluster_id: int,
+        memtable_bytes: int = MEMTABLE_BYTES,
+    ) -> None:
         """Open, or make, the index. ShelfError if it is damaged or somebody else's."""
         self.directory = directory
-        self._db = _open(directory)
+        self.may_flush: Callable[[int], bool] = lambda _size_bytes: True
+        self._db = _open(directory, memtable_bytes)
         self._write_options = WriteOptions()
         # A property; the library's stub calls it a method.
         self._write_options.disable_wal = True  # type: ignore[method-assign, assignment]
@@ -66,14 +83,19 @@ class Index:
         self._old: dict[bytes, bytes | None] = {}
         self._old_steps = 0  # the older half has steps up to this number
         self._batch = WriteBatch(raw_mode=True)  # the open step
-        # Steps that wait for the log, oldest first, with the record each of them rests on.
-        self._waiting: deque[tuple[int, WriteBatch]] = deque()
+        # Steps that wait for the log, oldest first: the record each of them rests on, and what it
+        # changes, twice, since a batch is gone once the database has refused it.
+        self._waiting: deque[tuple[int, WriteBatch, dict[bytes, bytes | None]]] = deque()
         self._committed_steps = self._written_steps = 0
         # All that is ahead, in order; None: to be sorted again.
         self._sorted: list[tuple[bytes, bytes | None]] | None = []
         self._flusher: threading.Thread | None = None
+        self._compactor: threading.Thread | None = None
         self._damage = ""  # found by a read or by a flush; final
         self._flush_covers = 0
+        self._flush_bytes = 0
+        self._flush_starved = False  # the flush that ran last found no space
+        self._flush_not_before = 0.0
         self._unflushed_bytes = 0
         self._written_sequence = self._flushed_sequence = 0
         try:
@@ -135,7 +157,7 @@ class Index:
     def commit(self, sequence: int = 0) -> None:
         if not self._step:
             return
-        self._waiting.append((sequence, self._batch))
+        self._waiting.append((sequence, self._batch, self._step))
         self._committed_steps += 1
         self._young.update(self._step)
         self._step = {}
@@ -146,12 +168,17 @@ class Index:
         if not waiting or waiting[0][0] > sequence:
             return
         while waiting and waiting[0][0] <= sequence:
-            self._written_sequence, batch = waiting.popleft()
-            self._unflushed_bytes += batch.size_in_bytes()
+            rests_on, batch, step = waiting.popleft()
+            size = batch.size_in_bytes()
             try:
                 self._db.write(batch, self._write_options)
             except Exception as error:  # as above
+                if _lacks_space(error):  # nothing of it was written; one day RocksDB goes on
+                    waiting.appendleft((rests_on, _batch_of(step), step))
+                    break
                 self._fail(error)
+            self._written_sequence = rests_on
+            self._unflushed_bytes += size
             self._written_steps += 1
         while self._old_steps <= self._written_steps and (self._old or self._young):
             self._old, self._young = self._young, {}
@@ -159,10 +186,13 @@ class Index:
             self._sorted = None
 
     def flush(self) -> None:
-        if self.flushing:
+        if self.flushing or time.monotonic() < self._flush_not_before:
+            return
+        if not self.may_flush(self._unflushed_bytes):
             return
         self._flush_covers = self._written_sequence
-        self._unflushed_bytes = 0
+        self._flush_bytes, self._unflushed_bytes = self._unflushed_bytes, 0
+        self._flush_starved = False
         self._flusher = threading.Thread(target=self._run_flush, name="index")
         self._flusher.start()
 
@@ -177,8 +207,19 @@ class Index:
             return True
         thread.join()
         self._flusher = None
-        self._flushed_sequence = self._flush_covers
+        if self._flush_starved:
+            self._unflushed_bytes += self._flush_bytes
+            self._flush_not_before = time.monotonic() + STARVED_SECONDS
+        else:
+            self._flushed_sequence = self._flush_covers
         return False
+
+    def compact(self) -> None:
+        """Begin to give back what deleted and replaced entries still take on disk. Never blocks;
+        meanwhile the disk holds parts of the index twice. Nothing happens if it goes on already."""
+        if self._compactor is None or not self._compactor.is_alive():
+            self._compactor = threading.Thread(target=self._run_compaction, name="compaction")
+            self._compactor.start()
 
     @property
     def flushed_sequence(self) -> int:
@@ -201,7 +242,14 @@ class Index:
         if self._flusher is not None:
             self._flusher.join()
         self._run_flush()
-        self._db.close()
+        if self._compactor is not None and self._compactor.is_alive():
+            self._db.cancel_all_background(True)
+            self._compactor.join()
+            with contextlib.suppress(Exception):  # it would flush once more, and cannot any more
+                self._db.close()
+            del self._db  # which closes it
+        else:
+            self._db.close()
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -221,7 +269,20 @@ class Index:
         try:
             self._db.flush()
         except Exception as error:  # as above; goes on on the owner's thread
+            if _lacks_space(error):
+                self._flush_starved = True
+                return
             self._damage = f"{self.directory}: index cannot be written: {error}"
+
+    def _run_compaction(self) -> None:
+        """All of the value files are looked through, and not, as otherwise, the oldest only."""
+        try:
+            self._db.set_options({_VALUE_FILES: "1.0"})
+            self._db.compact_range(None, None)
+            self._db.set_options({_VALUE_FILES: "0.25"})
+        except Exception as error:  # as above
+            if not _lacks_space(error) and "Shutdown in progress" not in str(error):
+                self._damage = f"{self.directory}: index cannot be compacted: {error}"
 
     def _all_ahead(self) -> dict[bytes, bytes | None]:
         return {**self._old, **self._young, **self._step}
@@ -311,18 +372,34 @@ def erase(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _open(directory: Path) -> Rdict:
+def _batch_of(step: dict[bytes, bytes | None]) -> WriteBatch:
+    batch = WriteBatch(raw_mode=True)
+    for key, value in step.items():
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+    return batch
+
+
+def _lacks_space(error: Exception) -> bool:
+    """Whether the database wants nothing but space: what it could not write it still has."""
+    return str(error).startswith("IO error: No space left on device")
+
+
+def _open(directory: Path, memtable_bytes: int) -> Rdict:
     damaged = directory / DAMAGED
     if damaged.exists():
         raise ShelfError(damaged.read_text().strip() or f"{directory}: index is damaged")
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Rdict(str(directory), index_options())
+        return Rdict(str(directory), index_options(memtable_bytes))
     except Exception as error:  # the library has one type for all that goes wrong
-        raise ShelfError(f"{directory}: index cannot be opened: {error}") from None
+        kind = ShelfFull if "No space left on device" in str(error) else ShelfError
+        raise kind(f"{directory}: index cannot be opened: {error}") from None
 
 
-def index_options() -> Options:
+def index_options(memtable_bytes: int = MEMTABLE_BYTES) -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
     table.set_bloom_filter(10, False)  # a key that is not there costs no read
@@ -332,7 +409,7 @@ def index_options() -> Options:
     options.create_if_missing(True)
     options.set_block_based_table_factory(table)
     options.set_compression_type(DBCompressionType.none())
-    options.set_write_buffer_size(MEMTABLE_BYTES)
+    options.set_write_buffer_size(memtable_bytes)
     options.set_max_write_buffer_number(4)
     options.set_memtable_whole_key_filtering(True)  # the same for keys not on disk yet
     options.set_memtable_prefix_bloom_ratio(0.02)

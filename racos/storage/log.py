@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from racos.storage.ballast import Ballast
 from racos.storage.batch import Batch, Write
 from racos.storage.disk import Buffer, Disk, File
 from racos.storage.mark import Mark, read_mark
@@ -74,7 +75,7 @@ class Statistics(NamedTuple):
     synced_batches: int
     written_bytes: int  # of records; zeros written ahead are not counted
     queued_bytes: int
-    size_bytes: int
+    size_bytes: int  # on the disk, once what is queued is there
     segments: int
     removed_segments: int
 
@@ -92,8 +93,10 @@ class Log:
         headers: list[SegmentHeader],
         removed: Removed,
         leftovers: list[int],
+        ballast: Ballast | None,
     ) -> None:
         """Use `Log.open`."""
+        self._ballast = ballast
         self._disk = disk
         self._segment_bytes = segment_bytes
         self._headers = {header.number: header for header in headers}
@@ -124,9 +127,17 @@ class Log:
 
     @classmethod
     def open(
-        cls, disk: Disk, *, member_id: int, cluster_id: int, segment_bytes: int = SEGMENT_BYTES
+        cls,
+        disk: Disk,
+        *,
+        member_id: int,
+        cluster_id: int,
+        segment_bytes: int = SEGMENT_BYTES,
+        ballast: Ballast | None = None,
     ) -> Log:
         """The log in this directory, made if there is none. Then call `replay`.
+
+        Writes that find no space take it from `ballast`.
 
         LogError, with nothing overwritten, if it belongs to another member or cluster, has a newer
         format, or a segment is missing or its header damaged.
@@ -143,7 +154,7 @@ class Log:
                 raise Damaged(f"{path}: log is missing, but records up to {durable} were synced")
             headers.append(SegmentHeader(1, 1, member_id, cluster_id, _salt(disk)))
             create_segment(disk, headers[0]).close()
-        return cls(disk, segment_bytes, headers, removed, leftovers)
+        return cls(disk, segment_bytes, headers, removed, leftovers, ballast)
 
     @property
     def segments(self) -> list[int]:
@@ -209,6 +220,11 @@ class Log:
         self._going += going
         self._removed = self._removed.added(going)
         self._gone += len(going)
+
+    @property
+    def is_removing(self) -> bool:
+        """Whether segments wait for the next batch to remove them."""
+        return bool(self._going)
 
     def scan(self, number: int, *, ahead_bytes: int = 0) -> Scan:
         """The durable records of a segment; close it when done."""
@@ -276,6 +292,7 @@ class Log:
             sequence=self.last_sequence,
             going=going,
             removed=self._removed,
+            ballast=self._ballast,
         )
         self._queue = []
         self._keys, self._flight_keys = [], self._keys
@@ -328,7 +345,7 @@ class Log:
             synced_batches=self._batches,
             written_bytes=self._written_bytes,
             queued_bytes=self.queued_bytes,
-            size_bytes=self.size_bytes,
+            size_bytes=self.size_bytes + max(0, self._zeroed_to - self._position),
             segments=len(self._headers),
             removed_segments=self._gone,
         )

@@ -10,6 +10,7 @@ import struct
 
 from crc32c import crc32c
 
+from racos.storage.ballast import NO_SPACE
 from racos.storage.disk import Disk, File
 
 __all__ = ["MARK_NAME", "Mark", "read_mark"]
@@ -32,12 +33,24 @@ class Mark:
 
     def write(self, sequence: int) -> None:
         packed = _SEQUENCE.pack(sequence)
-        self._file.write(packed + crc32c(packed).to_bytes(4, "little"), 0)
+        try:
+            self._file.write(packed + crc32c(packed).to_bytes(4, "little"), 0)
+        except OSError as error:
+            _check_lack_of_space(error)
 
     def close(self) -> None:
         """Sync, too: after an orderly end the mark is exact."""
-        self._file.sync()
+        try:
+            self._file.sync()
+        except OSError as error:
+            _check_lack_of_space(error)
         self._file.close()
+
+
+def _check_lack_of_space(error: OSError) -> None:
+    """On a full disk the mark may lag; everything else is an error."""
+    if error.errno not in NO_SPACE:
+        raise error
 
 
 def read_mark(disk: Disk) -> int:

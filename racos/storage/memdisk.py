@@ -4,7 +4,8 @@ Modelled: writes not yet synced survive a crash sector by sector (512 bytes), in
 given random source picks; sizes set by truncate likewise; names survive as a prefix of the
 directory's changes. A failing sync or write can be ordered; as on Linux, what a sync failed to
 write is still read back, but no later sync writes it. Not modelled: latency, bit rot (use
-`overwrite`), sectors torn in the middle.
+`overwrite`), sectors torn in the middle. A disk with a `capacity_bytes` can be full: what makes a
+file longer than there is space then raises ENOSPC and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import random
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from racos.storage.disk import Buffer
+from racos.storage.disk import Buffer, DiskSpace
 
 __all__ = ["SECTOR_BYTES", "MemDisk"]
 
 SECTOR_BYTES = 512
+_TOTAL_BYTES = 1 << 40  # of a disk without a capacity
 
 # A change to a file: (offset, bytes) written, or (size, None) truncated.
 _Change: TypeAlias = tuple[int, bytes | None]
@@ -68,6 +70,8 @@ class MemDisk:
         self._entries: list[_Entry] = []
         self._failure: OSError | None = None
         self._failure_after = 0
+        self._reserved: dict[str, int] = {}  # bytes of files without content
+        self.capacity_bytes: int | None = None
         self.generation = 0  # handles of before a crash are dead
         self.syncs = 0
 
@@ -75,7 +79,7 @@ class MemDisk:
         return f"mem:{name}"
 
     def list(self) -> list[str]:
-        return list(self._visible)
+        return [*self._visible, *self._reserved]
 
     def create(self, name: str) -> MemFile:
         if name in self._visible:
@@ -85,6 +89,10 @@ class MemDisk:
         return MemFile(self, inode)
 
     def open(self, name: str) -> MemFile:
+        if name in self._reserved:
+            inode = _Inode()
+            inode.visible.extend(bytes(self._reserved[name]))
+            return MemFile(self, inode)
         return MemFile(self, self._inode(name))
 
     def rename(self, old: str, new: str) -> None:
@@ -97,6 +105,27 @@ class MemDisk:
         self.check_failure()
         self._durable = dict(self._visible)
         self._entries.clear()
+
+    def space(self) -> DiskSpace:
+        total = _TOTAL_BYTES if self.capacity_bytes is None else self.capacity_bytes
+        return DiskSpace(total, max(0, total - self.used_bytes()))
+
+    def used_bytes(self) -> int:
+        """Of all files as they are seen."""
+        return sum(self._reserved.values()) + sum(len(i.visible) for i in self._visible.values())
+
+    def reserve(self, name: str, size_bytes: int) -> None:
+        self.check_room(size_bytes - self._reserved.get(name, 0))
+        self._reserved[name] = size_bytes
+        if not size_bytes:
+            del self._reserved[name]
+
+    def check_room(self, growth_bytes: int) -> None:
+        """OSError if a file cannot grow so much."""
+        if self.capacity_bytes is None or growth_bytes <= 0:
+            return
+        if self.used_bytes() + growth_bytes > self.capacity_bytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     def random_bytes(self, count: int) -> bytes:
         return self._source.randbytes(count)
@@ -166,6 +195,7 @@ class MemFile:
     def write(self, data: Buffer, offset: int) -> None:
         inode = self._alive()
         self._disk.check_failure()
+        self._disk.check_room(offset + len(data) - len(inode.visible))
         inode.change(offset, bytes(data))
 
     def write_sync(self, buffers: Sequence[Buffer], offset: int) -> None:

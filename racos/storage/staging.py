@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from racos.storage.index import Index, erase
+from racos.storage.index import MEMTABLE_BYTES, Index, erase
 
 __all__ = ["INDEX_FOLDER", "IndexPlace"]
 
@@ -23,6 +23,7 @@ class IndexPlace:
         self._data_dir = data_dir
         self._member_id = member_id
         self._cluster_id = cluster_id
+        self.memtable_bytes = MEMTABLE_BYTES  # of an index that is opened
         self.path = data_dir / INDEX_FOLDER
         self._new = data_dir / f"{INDEX_FOLDER}.new"
         self._old = data_dir / f"{INDEX_FOLDER}.old"
@@ -37,12 +38,20 @@ class IndexPlace:
 
     def open(self) -> Index:
         """The index, made if there is none. ShelfError if it cannot be used."""
-        return Index(self.path, member_id=self._member_id, cluster_id=self._cluster_id)
+        return self._open(self.path)
 
     def stage(self) -> Index:
         """An empty index beside it."""
         erase(self._new)
-        return Index(self._new, member_id=self._member_id, cluster_id=self._cluster_id)
+        return self._open(self._new)
+
+    def _open(self, path: Path) -> Index:
+        return Index(
+            path,
+            member_id=self._member_id,
+            cluster_id=self._cluster_id,
+            memtable_bytes=self.memtable_bytes,
+        )
 
     def install(self) -> None:
         """Put the staged index, durable and closed, in the place of the present one, closed."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 
+from racos.storage.ballast import BALLAST_NAME
 from racos.storage.disk import Disk
 from racos.storage.segment import Damaged
 
@@ -58,7 +59,7 @@ def open_vow(disk: Disk, *, may_ask: bool, lost: bool = False) -> VowFile:
     if written is None:
         nonce = int.from_bytes(disk.random_bytes(8), "little") >> 1
         # A log without a vow is of a version that knew none: it was kept all the time.
-        has_log = any(name != _TEMPORARY for name in disk.list())
+        has_log = any(name not in (_TEMPORARY, BALLAST_NAME) for name in disk.list())
         kept = has_log or not may_ask
         written = Written(nonce, fresh=not kept and not lost, kept=kept, upto=-1)
         write_vow(disk, written)

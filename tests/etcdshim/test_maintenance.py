@@ -13,6 +13,7 @@ from etcdshim.memory import MemoryBackend
 from etcdshim.pb import rpc_pb2 as pb
 from etcdshim.services import Services
 from racos.errors import Corrupt
+from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch
 from tests.etcdshim.fakes import FakeStream, Server, make_server
 
 MAINTENANCE = "/etcdserverpb.Maintenance/"
@@ -77,7 +78,7 @@ async def test_what_no_space_refuses_and_what_goes_on() -> None:
     lease = pb.LeaseGrantRequest(TTL=60, ID=5)
     await server.call("/etcdserverpb.Lease/LeaseGrant", lease)
     await alarm(server, ON, 1, pb.NOSPACE)
-    revision = server.backend.revision
+    revision, applied = server.backend.revision, server.backend.status().applied_index
     assert await refused(server, "/etcdserverpb.KV/Put", pb.PutRequest(key=b"k")) == NO_SPACE
     for request in (
         put_in("success"),
@@ -88,6 +89,7 @@ async def test_what_no_space_refuses_and_what_goes_on() -> None:
     other = pb.LeaseGrantRequest(TTL=60, ID=6)
     assert await refused(server, "/etcdserverpb.Lease/LeaseGrant", other) == NO_SPACE
     assert server.backend.revision == revision
+    assert server.backend.status().applied_index == applied, "refused before it takes a slot"
 
     await server.range(pb.RangeRequest(key=b"a"))
     deletion = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=b"a"))
@@ -97,6 +99,21 @@ async def test_what_no_space_refuses_and_what_goes_on() -> None:
     await server.compact(server.backend.revision)
     await server.call(f"{MAINTENANCE}Defragment", pb.DefragmentRequest())
     await alarm(server, OFF, 1, pb.NOSPACE)
+    await server.put(b"k", b"v")
+
+
+async def test_an_alarm_that_was_cleared_elsewhere_refuses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = make_server()
+    await alarm(server, ON, 1, pb.NOSPACE)
+    barrier = server.backend.barrier
+
+    def hears_of_it() -> asyncio.Future[None]:
+        server.backend.propose(AlarmSwitch(Alarm(1, AlarmKind.NOSPACE), False))
+        return barrier()
+
+    monkeypatch.setattr(server.backend, "barrier", hears_of_it)
     await server.put(b"k", b"v")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from racos.mvcc.command import Alarm, AlarmKind, AlarmSwitch, Compact, Put
-from racos.node.alarms import AlarmKeeper
+from racos.node.alarms import AlarmKeeper, AutoDisarm
 from racos.node.auditor import Auditing
 from racos.node.driver import Driver
 from tests.node.cluster import Cluster
@@ -144,9 +144,17 @@ def test_compactions_drop_what_audits_held_back() -> None:
         assert cluster.driver(lane).store.usage.versions == 60
 
 
-def keeper(proposed: list[AlarmSwitch], raised: set[Alarm], room: int) -> AlarmKeeper:
+def keeper(
+    proposed: list[AlarmSwitch], raised: set[Alarm], room: int, *, short: bool = False
+) -> AlarmKeeper:
     return AlarmKeeper(
-        11, (11, 12, 13), lambda: raised, proposed.append, lambda cost: cost <= room, 1000
+        11,
+        (11, 12, 13),
+        lambda: raised,
+        proposed.append,
+        lambda: short,
+        lambda cost: not short and cost <= room,
+        AutoDisarm(True, 1000),
     )
 
 
@@ -166,5 +174,26 @@ def test_only_the_own_alarm_is_taken_back_and_only_with_room() -> None:
     alarms.add(own)
     keeper(proposed, alarms, 199).tick(5.0)
     assert proposed == []
+    keeper(proposed, alarms, 200, short=True).tick(5.0)
+    assert proposed == []
     keeper(proposed, alarms, 200).tick(5.0)
     assert proposed == [AlarmSwitch(own, False)]
+
+
+def test_a_short_disk_raises_the_own_alarm_once_it_is_known_not_to_be() -> None:
+    own, others = Alarm(11, AlarmKind.NOSPACE), Alarm(12, AlarmKind.NOSPACE)
+    alarms = {others}
+    proposed: list[AlarmSwitch] = []
+    minder = keeper(proposed, alarms, 1000, short=True)
+    minder.tick(5.0)
+    minder.tick(5.5)
+    assert proposed == [AlarmSwitch(own, True)]
+    minder.tick(6.0)  # nobody heard of the first one
+    assert proposed == [AlarmSwitch(own, True)] * 2
+    alarms.add(own)
+    minder.tick(7.0)
+    assert len(proposed) == 2
+    alarms.remove(own)  # the operator cleared it too early
+    minder.hurry()
+    minder.tick(7.1)
+    assert proposed == [AlarmSwitch(own, True)] * 3

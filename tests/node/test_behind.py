@@ -320,7 +320,7 @@ def test_an_index_from_before_the_state_was_taken_is_told_in_one_line() -> None:
     cluster.run(10.0, lambda: bool(cluster.installed) and settled(cluster))
     assert cluster.installed == [1]
     cluster.do(1, Put(b"small", b"afterwards"))
-    cluster.run(0.5)
+    cluster.run(0.1)  # so short that no segment has been removed
     cluster.crash(1)
     own = cluster.shelves[1]
     cluster.shelves[1] = before
@@ -330,3 +330,14 @@ def test_an_index_from_before_the_state_was_taken_is_told_in_one_line() -> None:
     cluster.start(1)
     cluster.run(5.0, lambda: settled(cluster))
     assert len(digests(cluster)) == 1
+
+
+def test_segments_go_where_nobody_writes_any_more() -> None:
+    cluster = forgetful()
+    overwrite(cluster, 10)
+    compact(cluster)
+    cluster.run(4.0, lambda: len(cluster.driver(0).log.segments) < 4)
+    cluster.run(0.2)  # nothing is written, and the segments' files go all the same
+    for lane in range(3):
+        files = [name for name in cluster.disks[lane].list() if name.endswith(".log")]
+        assert len(files) == len(cluster.driver(lane).log.segments) < 4

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from racos.mvcc.command import Put
+from racos.erasure.codec import Codec
+from racos.mvcc.command import Compact, DeleteRange, KeyValue, Load, Put, Range, Txn
+from racos.node.batch import BatchEncoder, coded_values
 from racos.node.healer import Healing
+from racos.node.sound import fragment_digests
+from racos.node.wire import FragmentReply, FragmentRequest
 from tests.node.cluster import Cluster
 
 KEYS = 12
@@ -101,3 +107,58 @@ def test_a_fragment_that_cannot_be_read_comes_from_the_others(
     assert driver.healer.statistics().missing == 0
     assert driver.healer.statistics().healed == KEYS
     assert any("log.unreadable" in line and "Input/output" in line for line in cluster.reports)
+
+
+def test_a_damaged_fragment_is_not_sent_to_a_peer_that_asks_for_it() -> None:
+    """Who holds it notices: named, dropped and healed there; the peer never sees it."""
+    cluster = filled(300)
+    position = next(iter(cluster.driver(0).library.held_places()))[0]
+    ours = cluster.driver(0).library.fragments(position, 0, 1)[0]
+    assert rot(cluster, 0, ours) == 1
+    driver = cluster.start(2)
+    driver.values.cache.bytes_max = 0
+    cluster.run(3.0)
+    for number in range(KEYS):
+        assert cluster.value(2, b"k%d" % number) == value(number, 300)
+    named = [line for line in cluster.reports if "bad_fragment" in line]
+    assert named, "it was asked for"
+    assert all("not sent" in line and "fragment=0" in line for line in named)
+    assert cluster.driver(0).library.fragments(position, 0, 1)[0] == ours
+
+
+def test_no_fragment_is_sent_whose_descriptor_cannot_be_read() -> None:
+    cluster = filled(300)
+    library = cluster.driver(0).library
+    sent: list[FragmentReply] = []
+    position = next(iter(library.held_places()))[0]
+    values = cluster.driver(0).values
+
+    def note(_peer: int, message: FragmentRequest | FragmentReply) -> None:
+        assert isinstance(message, FragmentReply)
+        sent.append(message)
+
+    values._send = note
+    request = FragmentRequest(7, position, 0, 0b111)
+    values.serve(2, request)
+    assert rot(cluster, 0, library.descriptor(position)[:40]) == 1
+    values.serve(2, request)
+    good, nothing = sent
+    assert good.fragments
+    assert not nothing.fragments
+
+
+def test_the_digests_of_each_coded_value_of_a_batch() -> None:
+    """However deep in transactions and pieces of a restore they are."""
+    large = iter([bytes([number]) * 300 for number in range(20)])
+    put, small = partial(Put, b"k"), Put(b"k", b"small")
+    inner = Txn((), (put(next(large)), small), (put(next(large)),))
+    txn = Txn((), (Range(b"a"), inner, put(next(large))), (DeleteRange(b"b"), put(next(large))))
+    kv = KeyValue(b"k", 1, 1, 1, next(large), 0)
+    commands = (small, put(next(large)), Compact(1), txn, Load((kv,)), put(next(large)))
+    prepared = BatchEncoder(Codec(2, 3), 100).prepare(commands)
+    descriptor = prepared.payload.descriptor
+    values = coded_values(descriptor, 1, 1)
+    assert len(values) == 7
+    for index, each in enumerate(values):
+        assert fragment_digests(descriptor, index) == b"".join(each.fragment_digests)
+    assert fragment_digests(descriptor, len(values)) == b""

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from racos.storage.disk import Buffer, Disk, File, OsDisk
+from racos.storage.disk import Buffer, Disk, DiskSpace, File, OsDisk
 
 SECTOR_BYTES = 512
 EARLY = 0.3  # chance that the kernel wrote something before it was asked to
@@ -193,6 +193,12 @@ class LossyDisk:
                 os.rename(old, new)
         self._changes.clear()
 
+    def space(self) -> DiskSpace:
+        return OsDisk(self._directory).space()
+
+    def reserve(self, name: str, size_bytes: int) -> None:
+        """Nothing: what is put by holds nothing that could be lost."""
+
     def random_bytes(self, count: int) -> bytes:
         return os.urandom(count)
 
@@ -265,6 +271,13 @@ class BreakingDisk:
     def sync_directory(self) -> None:
         self.check(1)
         self._disk.sync_directory()
+
+    def space(self) -> DiskSpace:
+        return self._disk.space()
+
+    def reserve(self, name: str, size_bytes: int) -> None:
+        self.check()
+        self._disk.reserve(name, size_bytes)
 
     def random_bytes(self, count: int) -> bytes:
         return self._disk.random_bytes(count)

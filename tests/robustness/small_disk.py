@@ -1,23 +1,23 @@
-"""Nodes whose disk fills up: a small tmpfs in a mount namespace of their own.
-
-Where namespaces are not permitted, a limit on the size of files stands in for it: the kernel then
-refuses to let the log grow in the same way, with another error.
-"""
+"""Nodes whose disk fills up: a small tmpfs in a mount namespace of their own."""
 
 from __future__ import annotations
 
 import contextlib
-import resource
+import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+
+import pytest
 
 from cluster.spec import NodeSpec
 from cluster.supervisor import LocalCluster
 
 _MOUNT = 'mount -t tmpfs -o size="$2",mode=0700 none "$1" && echo mounted && exec sleep infinity'
 _SECONDS = 10.0
+HOG = "somebody-elses"
+HOG_BYTES = 64 << 10
 
 
 class Tmpfs:
@@ -38,9 +38,25 @@ class Tmpfs:
             raise OSError("mount namespaces are not permitted")
         self.prefix = [nsenter, f"--mount=/proc/{self._holder.pid}/ns/mnt"]
 
-    def resize(self, size: int) -> None:
-        words = ["mount", "-o", f"remount,size={size}", str(self._directory)]
-        subprocess.run([*self.prefix, *words], check=True, timeout=_SECONDS)
+    @property
+    def inside(self) -> Path:
+        """The directory, as it is seen from here."""
+        return Path(f"/proc/{self._holder.pid}/root{self._directory}")
+
+    def free_bytes(self) -> int:
+        found = os.statvfs(self.inside)
+        return found.f_bavail * found.f_frsize
+
+    def fill(self) -> int:
+        """Take all that is left, to the last page; how many bytes that were."""
+        taken = 0
+        with open(self.inside / HOG, "ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                taken += file.write(bytes(HOG_BYTES))
+        return taken
+
+    def give_back(self) -> None:
+        (self.inside / HOG).unlink()
 
     def close(self) -> None:
         self._holder.kill()
@@ -50,36 +66,26 @@ class Tmpfs:
 
 
 class SmallDiskCluster(LocalCluster):
-    """A cluster, some of whose nodes have so many bytes of disk, once it is started."""
+    """A cluster, some of whose nodes have so many bytes of disk. A test that makes one is skipped
+    where namespaces are not permitted."""
 
-    def __init__(self, n: int, small: dict[str, int]) -> None:
-        super().__init__(n)
-        self._small = small
+    def __init__(self, n: int, small: dict[str, int], flags: Sequence[str] = ()) -> None:
+        super().__init__(n, flags=flags)
         self._disks: dict[str, Tmpfs] = {}
-        with contextlib.suppress(OSError):
+        try:
             for name, size in small.items():
                 self._disks[name] = Tmpfs(self.data_path(name), size)
+        except OSError as error:
+            self.close()
+            pytest.skip(str(error))
 
-    @property
-    def kind(self) -> str:
-        return "tmpfs" if self._disks else "limit on the size of files"
+    def disk(self, name: str) -> Tmpfs:
+        return self._disks[name]
 
     def command(self, node: NodeSpec) -> list[str]:
         """As usual, inside the namespace of its disk."""
         disk = self._disks.get(node.name)
         return [*(disk.prefix if disk else ()), *super().command(node)]
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        if not self._disks:
-            for name, size in self._small.items():
-                resource.prlimit(self.pid(name), resource.RLIMIT_FSIZE, (size, size))
-        return self
-
-    def give_space(self, name: str, size: int) -> None:
-        """More room, for a node that is started from now on (a limit ends with its process)."""
-        if name in self._disks:
-            self._disks[name].resize(size)
 
     def close(self) -> None:
         super().close()
