@@ -118,7 +118,7 @@ USUAL: Final = (
 
 
 # What `racos bench grow` runs at each level: what keeps the keys as they were.
-GROWTH: Final = ("get:256:100", "page:256:8", "count:256:8", "rewrite:256:100")
+GROWTH: Final = ("get:256:100", "page:256:1", "count:256:1", "rewrite:256:100")
 
 
 @dataclass(frozen=True, slots=True)

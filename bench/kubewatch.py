@@ -22,7 +22,7 @@ from etcdshim.pb import kv_pb2
 _POLL_S: Final = 0.01
 
 
-class _Watch(WatchFeed):
+class Watch(WatchFeed):
     """One resource on one node."""
 
     __slots__ = ("_owner", "_revisions", "resource", "revision")
@@ -80,7 +80,7 @@ class KubeWatches:
         self._failed = failed
         self._closing = False
         self._connections: list[Connection] = []
-        self._watches: list[_Watch] = []
+        self._watches: list[Watch] = []
         self._window = Window(0.0, 0.0)
         self._events = 0
 
@@ -90,7 +90,7 @@ class KubeWatches:
         wanted = []
         for connection in self._connections:
             for at, each in enumerate(RESOURCES):
-                watch = _Watch(self, at)
+                watch = Watch(self, at)
                 self._watches.append(watch)
                 begin = create(each.prefix, each.end, prev_kv=True, progress_notify=True)
                 wanted.append((connection, watch, begin))

@@ -93,7 +93,7 @@ class Mix:
         self._kinds = bytes(kinds)
         draw = drawer(distribution, keys, source)
         self._places = array("Q", (draw() for _ in range(_DRAWS)))
-        self._lengths = bytes(source.randint(1, SCAN_MAX) for _ in range(_DRAWS))
+        self._lengths = bytes(source.choices(range(1, SCAN_MAX + 1), k=_DRAWS))
         self._latest = distribution == LATEST
         self._inserts_before = _running_count(kinds, _INSERT)
         self._inserted: list[int] = []  # in the order in which they were acknowledged

@@ -24,8 +24,8 @@ class Part(NamedTuple):
     name: str
     cases: tuple[str, ...]
     shared: bool = True  # one cluster for all cases of a repetition
-    seconds: float = 2.5
-    warm_up: float = 0.7
+    seconds: float = 2.0
+    warm_up: float = 0.6
     repetitions: int = 5
     windows: int = 1
 
@@ -47,7 +47,7 @@ FULL: Final = (
         shared=False,
     ),
     Part(
-        "growth", _levels("10k", "100k", "1m"),
+        "growth", _levels("10k", "1m"),
         seconds=1.0, warm_up=0.3, repetitions=1, windows=5,
     ),
     Part("watchers", ("watch:256:3000,rate=2",), seconds=2.0, repetitions=3),

@@ -92,7 +92,7 @@ async def open_watches(
         async with asyncio.timeout(timeout):
             return list(await asyncio.gather(*waiting))
     except TimeoutError as error:
-        missing = sum(not each.done() for each in waiting)
+        missing = sum(each.cancelled() for each in waiting)  # by the timeout
         raise LoadError(f"{missing} watches not confirmed in {timeout:g} s") from error
     except ConnectionError as error:
         raise LoadError(str(error)) from error
