@@ -103,7 +103,7 @@ def test_a_store_grows_in_one_cluster(tmp_path: Path) -> None:
 def test_streams_and_mixes_of_two_processes(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     cases = ("watch:64:6", "lease-keepalive::4,keys=40", "kube:64:4,keys=80",
-             "ycsb-e:64:4", "put:64:8,rate=200")  # fmt: skip
+             "ycsb-e:64:4,keys=200", "put:64:8,rate=200")  # fmt: skip
     result = invoke(
         *("compare", *(f"--workload={case}" for case in cases), "--only=etcd", "--nodes=1"),
         *("--shared", "--processes=2", "--seconds=0.4", "--warm-up=0.2", "--repetitions=1"),
