@@ -70,7 +70,8 @@ class Plan:
             raise BenchError("cases that kill a node cannot share a cluster")
         if case.down and 2 * (case.down + bool(case.kill)) >= self.nodes:
             raise BenchError(f"{case.down} of {self.nodes} nodes down leave no majority to load")
-        if case.fills_one_node and 1 in (self.nodes - case.down, self.writers):
+        others = len(self.endpoints) if self.endpoints else self.nodes - case.down
+        if case.fills_one_node and 1 in (others, self.writers):
             raise BenchError(f"{case.workload} needs a second node, to read from")
 
     def order(self, repetition: int) -> tuple[str, ...]:
@@ -172,7 +173,7 @@ def _take_turns(
         for window in range(plan.windows):
             if place or window or cluster is None:
                 _begin(plan, session, case, progress)
-            turn = _Turn(plan, session, case, cluster, filled.first_missing(case), empty, window)
+            turn = Turn(plan, session, case, cluster, filled.first_missing(case), empty, window)
             yield asyncio.run(_measure(turn, progress))
             filled.measured(case)
 
@@ -201,7 +202,7 @@ class Filled:
             self._size = case.size
 
 
-class _Turn(NamedTuple):
+class Turn(NamedTuple):
     """One measurement to take."""
 
     plan: Plan
@@ -218,7 +219,7 @@ class _Turn(NamedTuple):
         return (self.session.repetition - 1) * self.plan.windows + self.window + 1
 
 
-async def _measure(turn: _Turn, progress: Progress) -> Measurement:
+async def _measure(turn: Turn, progress: Progress) -> Measurement:
     plan, case, cluster = turn.plan, turn.case, turn.cluster
     endpoints = list(cluster.endpoints() if cluster is not None else plan.endpoints)
     downed: tuple[str, ...] = ()
@@ -233,7 +234,7 @@ async def _measure(turn: _Turn, progress: Progress) -> Measurement:
         name = next(each for each in cluster.names if cluster.endpoint(each) == victim)
         kill = Kill(case.kill, name, cluster.kill)
     drive = Drive(
-        specs=_specs(turn, endpoints),
+        specs=specs_of(turn, endpoints),
         warm_up=plan.warm_up,
         seconds=plan.seconds,
         server_pids=cluster.pids() if cluster is not None else [],
@@ -280,7 +281,7 @@ async def _take_down(cluster: Supervisor, count: int) -> tuple[list[str], tuple[
     return [cluster.endpoint(name) for name in cluster.names if name not in victims], victims
 
 
-def _specs(turn: _Turn, endpoints: Sequence[str]) -> list[Spec]:
+def specs_of(turn: Turn, endpoints: Sequence[str]) -> list[Spec]:
     """One spec per worker process; the clients are spread evenly."""
     plan, case = turn.plan, turn.case
     specs = []

@@ -37,6 +37,7 @@ def invoke(*arguments: str) -> Result:
         ({"cases": (DOWN,), "shared": True}, "cannot share a cluster"),
         ({"cases": (DOWN,), "nodes": 2}, "leave no majority"),
         ({"cases": (Case("get-cold", 1, 4),), "nodes": 1}, "needs a second node"),
+        ({"cases": (Case("get-cold", 1, 4),), "endpoints": ("a:1",)}, "needs a second node"),
     ],
 )
 def test_plans_that_cannot_be(options: dict[str, Any], text: str) -> None:

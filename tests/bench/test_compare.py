@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.cases import Case
-from bench.compare import Filled, Plan
+from bench.compare import Filled, Plan, Session, Turn, specs_of
+from bench.runner import Spec
 from tests.bench.test_cli import invoke
 
 
@@ -49,6 +50,27 @@ def test_a_store_is_filled_as_far_as_it_lacks() -> None:
         fills.append(filled.first_missing(case))
         filled.measured(case)
     assert fills == [0, None, 10, None, None, 0, 0, 0, None]
+
+
+def specs(text: str, processes: int = 1, fill_from: int | None = 0) -> list[Spec]:
+    case = Case.parse(text)
+    plan = Plan(cases=(case,), processes=processes)
+    turn = Turn(plan, Session((case,), 1, "etcd"), case, None, fill_from, None, 0)
+    return specs_of(turn, ["a:1", "b:1", "c:1"])
+
+
+def test_cold_reads_come_from_other_nodes_than_the_puts_went_to() -> None:
+    (spec,) = specs("get-cold")
+    assert (spec.fill_endpoints, spec.endpoints) == (["a:1"], ["b:1", "c:1"])
+    (spec,) = specs("get")
+    assert spec.fill_endpoints == spec.endpoints == ["a:1", "b:1", "c:1"]
+
+
+def test_processes_share_the_clients_and_one_fills() -> None:
+    found = specs("get:8:5", processes=3)
+    assert [(each.first, each.clients) for each in found] == [(0, 1), (1, 2), (3, 2)]
+    assert [each.fill_from for each in found] == [0, None, None]
+    assert len({each.token for each in found}) == 1
 
 
 @pytest.mark.process

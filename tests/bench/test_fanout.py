@@ -154,9 +154,9 @@ async def test_watchers_of_one_process_see_puts_of_the_other(etcd: Supervisor) -
 @pytest.mark.process
 @pytest.mark.slow
 async def test_puts_arrive_at_their_rate(etcd: Supervisor) -> None:
-    fanout = Fanout(VALUES, etcd.endpoints(), watchers=3, rate=50)
+    fanout = Fanout(VALUES, etcd.endpoints(), watchers=3, rate=400)
     (result,) = await run(fanout)
-    assert result.successes == pytest.approx(3 * 50 * 0.4, abs=6)
+    assert result.successes == pytest.approx(3 * 400 * 0.4, abs=30)
     assert result.figures["unsent"] == 0
 
 

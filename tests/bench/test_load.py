@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -300,6 +300,21 @@ async def test_a_stall_counts_for_all_that_would_have_been_asked() -> None:
     # 60 operations were due in the stall; those of its last 50 ms were less late than that.
     assert 40 <= late <= 75
     assert 0.28 < result.latency.maximum < 0.7
+
+
+async def test_a_loop_that_is_late_itself_is_charged() -> None:
+    async with serving(Answering()) as endpoint:
+        load = Load(puts_of(1), [endpoint], clients=50, rate=200)
+        await load.open()
+        loading = asyncio.create_task(loaded(load, 0.4))
+        while load.done < 10:  # bounded by the run itself
+            assert not loading.done()
+            await asyncio.sleep(0)
+        sleep(0.15)  # noqa: ASYNC251 (a busy process is what is tested)
+        result = await loading
+        load.close()
+    late = sum(count for upper, count in result.latency.steps() if upper > 0.05)
+    assert 15 <= late <= 35
 
 
 async def test_what_no_client_was_free_for_is_told() -> None:

@@ -81,11 +81,13 @@ def test_scans_walk_over_old_and_new_keys() -> None:
     assert len(model.pairs) > KEYS + 10
 
 
-@pytest.mark.parametrize("index", [KEYS - 1, KEYS + 1])
-def test_scan_without_a_key_is_found(index: int) -> None:
+@pytest.mark.parametrize("back", [1, 2, 8])
+def test_scan_without_a_key_is_found(back: int) -> None:
     workload, model, number = begun_scan()
-    del model.pairs[key_of(index)]
-    with pytest.raises(WrongAnswer, match=f"misses {key_of(index)!r}"):
+    key = sorted(model.pairs)[-back]  # the newest one, another new one, an old one
+    assert (key >= key_of(KEYS)) == (back < 3)
+    del model.pairs[key]
+    with pytest.raises(WrongAnswer, match=f"misses {key!r}"):
         play(workload, model, number)
 
 
