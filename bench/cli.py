@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -22,10 +23,12 @@ from rich.progress import (
 from bench.cases import (
     GET,
     GET_SERIALIZABLE,
+    GROWTH,
     PUT,
     USUAL,
     WORKLOADS,
     Case,
+    parse_count,
     parse_size,
 )
 from bench.compare import Plan, compare
@@ -35,7 +38,9 @@ from bench.overview import print_overview
 from bench.report import print_report
 from bench.result import Comparison
 from bench.store import StorePlan, measure, print_store, to_json
+from bench.suite import SUITES, read_parts, run_suite
 from bench.systems import ETCD, RACOS, SYSTEMS
+from bench.table import TABLE_NAME, table_of
 
 _T = TypeVar("_T")
 
@@ -45,6 +50,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Workloads = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME[:SIZE[:CLIENTS[:DISTRIBUTION]]][,OPTION=NUMBER].., such as "
+        "ycsb-a:64k:32:uniform or put:256:100,rate=2000; repeat. "
+        f"Names: {', '.join(WORKLOADS)}. Distributions: {', '.join(DISTRIBUTIONS)}. "
+        "Options: rate, keys, down, kill.  [default: a usual set]"
+    ),
+]
 Sizes = Annotated[
     list[str], typer.Option("--size", help="Bytes of a value (256, 64k, 1m); repeat.")
 ]
@@ -81,8 +95,13 @@ Timeout = Annotated[
     ),
 ]
 KillAfter = Annotated[
-    float | None,
-    typer.Option(help="Kill the leader (or a node) so many seconds into the measurement."),
+    float,
+    typer.Option(help="Kill the leader (or a node) so many seconds into the measurement; 0: none."),
+]
+Down = Annotated[int, typer.Option(min=0, help="Kill so many nodes before the measurement.")]
+Rates = Annotated[
+    list[float] | None,
+    typer.Option("--rate", help="Operations per second, of an open loop; repeat to sweep."),
 ]
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write everything measured to this file.")
@@ -107,18 +126,20 @@ def put(
     connections: Connections = 1,
     processes: Processes = 1,
     timeout: Timeout = None,
-    kill_after: KillAfter = None,
+    kill_after: KillAfter = 0.0,
+    down: Down = 0,
+    rate: Rates = None,
     writers: Writers = None,
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
     """Puts of random values."""
+    cases = _adjusted(_cases(PUT, size, clients), keys, down, kill_after, rate)
     _run(
-        _cases(PUT, size, clients), json_file, plot, only=only, systems=systems,
+        cases, json_file, plot, only=only, systems=systems,
         endpoints=endpoints, nodes=nodes, seconds=seconds,
         warm_up=warm_up, repetitions=repetitions, etcd=etcd, data_dir=data_dir,
-        keys=keys, connections=connections, processes=processes, timeout=timeout,
-        kill_after=kill_after, writers=writers,
+        connections=connections, processes=processes, timeout=timeout, writers=writers,
     )  # fmt: skip
 
 
@@ -142,34 +163,48 @@ def get(
     connections: Connections = 1,
     processes: Processes = 1,
     timeout: Timeout = None,
-    kill_after: KillAfter = None,
+    kill_after: KillAfter = 0.0,
+    down: Down = 0,
+    rate: Rates = None,
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
     """Gets of single keys, linearizable unless said otherwise."""
+    cases = _cases(GET_SERIALIZABLE if serializable else GET, size, clients)
     _run(
-        _cases(GET_SERIALIZABLE if serializable else GET, size, clients), json_file, plot,
+        _adjusted(cases, keys, down, kill_after, rate), json_file, plot,
         only=only, systems=systems, endpoints=endpoints, nodes=nodes, seconds=seconds,
         warm_up=warm_up, repetitions=repetitions, etcd=etcd, data_dir=data_dir,
-        keys=keys, connections=connections, processes=processes, timeout=timeout,
-        kill_after=kill_after,
+        connections=connections, processes=processes, timeout=timeout,
     )  # fmt: skip
 
 
 @app.command("compare")
 def compare_workloads(
-    workload: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME[:SIZE[:CLIENTS[:DISTRIBUTION]]], such as ycsb-a:64k:32:uniform; repeat. "
-            f"Names: {', '.join(WORKLOADS)}. Distributions: {', '.join(DISTRIBUTIONS)}.  "
-            "[default: all of them, at usual sizes]"
-        ),
+    workload: Workloads = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(help=f"A set of workloads in parts, into --out: {', '.join(SUITES)}."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of a suite's results; parts that are there are kept."),
+    ] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="Run these parts of the suite only; repeat.")
+    ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Measure all workloads in one cluster, in order.")
+    ] = False,
     nodes: Nodes = 3,
-    seconds: Seconds = 5.0,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of one measurement.  [default: 5, or the suite's]")
+    ] = None,
     warm_up: WarmUp = 1.0,
-    repetitions: Repetitions = 5,
+    repetitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measurements of each system.  [default: 5, or the suite's]"),
+    ] = None,
     only: Only = None,
     systems: Systems = None,
     endpoints: Endpoints = None,
@@ -179,17 +214,28 @@ def compare_workloads(
     connections: Connections = 1,
     processes: Processes = 1,
     timeout: Timeout = None,
+    kill_after: KillAfter = 0.0,
+    down: Down = 0,
+    rate: Rates = None,
     seed: Annotated[int, typer.Option(help="Of values, keys and the order of operations.")] = 1,
     json_file: Json = None,
     plot: Plot = None,
 ) -> None:
-    """Many workloads in one run and one table: puts, gets, mixes, pages, transactions."""
+    """Many workloads in one run and one table: puts, gets, mixes, pages, watches, leases."""
+    if suite is not None:
+        _run_suite(
+            suite, out, part or [], nodes=nodes, seconds=seconds, repetitions=repetitions,
+            systems=_systems(only or systems, None), etcd=etcd, data_dir=data_dir,
+            connections=connections, processes=processes, seed=seed,
+        )  # fmt: skip
+        return
     cases = tuple(_checked(Case.parse, text) for text in workload or USUAL)
     _run(
-        cases, json_file, plot, only=only, systems=systems, endpoints=endpoints, nodes=nodes,
-        seconds=seconds, warm_up=warm_up, repetitions=repetitions, etcd=etcd, data_dir=data_dir,
-        keys=keys, connections=connections, processes=processes, timeout=timeout, seed=seed,
-        show=print_overview,
+        _adjusted(cases, keys, down, kill_after, rate), json_file, plot, only=only,
+        systems=systems, endpoints=endpoints, nodes=nodes,
+        seconds=5.0 if seconds is None else seconds, warm_up=warm_up,
+        repetitions=repetitions or 5, etcd=etcd, data_dir=data_dir, connections=connections,
+        processes=processes, timeout=timeout, seed=seed, shared=shared, show=print_overview,
     )  # fmt: skip
 
 
@@ -219,6 +265,53 @@ def store(
         print_store(plan, results, Console())
         if json_file is not None:
             json_file.write_text(json.dumps(to_json(plan, results)) + "\n")
+
+
+@app.command()
+def grow(
+    level: Annotated[
+        list[str], typer.Option(help="Keys in the store (10k, 1m); repeat, ascending.")
+    ] = ["10k", "100k", "1m"],  # noqa: B006 (typer reads it, nobody changes it)
+    workload: Workloads = None,
+    size: Annotated[str, typer.Option(help="Bytes of a value.")] = "256",
+    nodes: Nodes = 3,
+    seconds: Seconds = 5.0,
+    warm_up: WarmUp = 1.0,
+    repetitions: Repetitions = 1,
+    only: Only = None,
+    systems: Systems = None,
+    etcd: Etcd = None,
+    data_dir: DataDir = None,
+    connections: Connections = 1,
+    processes: Processes = 1,
+    json_file: Json = None,
+    plot: Plot = None,
+) -> None:
+    """The same workloads as one store grows: cost per operation, memory per key."""
+    sized = [_checked(Case.parse, text) for text in workload or GROWTH]
+    cases = tuple(
+        replace(case, size=_checked(parse_size, size), keys=_checked(parse_count, each))
+        for each in level
+        for case in sized
+    )
+    _run(
+        cases, json_file, plot, only=only, systems=systems, endpoints=None, nodes=nodes,
+        seconds=seconds, warm_up=warm_up, repetitions=repetitions, etcd=etcd, data_dir=data_dir,
+        connections=connections, processes=processes, shared=True, show=print_overview,
+    )  # fmt: skip
+
+
+def _run_suite(name: str, out: Path | None, parts: list[str], **options: Any) -> None:
+    """Carry out what is missing of a suite."""
+    if out is None:
+        raise typer.BadParameter("--suite needs a directory for its results: --out DIR")
+    with _refusals(), _bars() as bars:
+        missing = run_suite(name, out, parts, _Display(bars), **options)
+    table = table_of(read_parts(out))
+    (out / TABLE_NAME).write_text(table)
+    typer.echo(table)
+    if missing:
+        typer.echo(f"not measured yet: {', '.join(missing)}", err=True)
 
 
 class _Display:
@@ -302,6 +395,30 @@ def _refusals() -> Iterator[None]:
 
 def _cases(workload: str, sizes: Sequence[str], clients: int) -> tuple[Case, ...]:
     return tuple(Case(workload, _checked(parse_size, size), clients) for size in sizes)
+
+
+def _adjusted(
+    cases: tuple[Case, ...],
+    keys: int | None,
+    down: int,
+    kill_after: float,
+    rates: list[float] | None,
+) -> tuple[Case, ...]:
+    """The cases with what the options say of all of them; one for each rate."""
+
+    def adjust(case: Case, rate: float) -> Case:
+        try:
+            return replace(
+                case,
+                keys=keys or case.keys,
+                down=down or case.down,
+                kill=kill_after or case.kill,
+                rate=rate or case.rate,
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return tuple(adjust(case, rate) for case in cases for rate in rates or [0.0])
 
 
 def _checked(parse: Callable[[str], _T], text: str) -> _T:

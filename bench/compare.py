@@ -1,12 +1,15 @@
 """Paired runs: the systems take turns under each load, so that a drifting machine is fair to both.
 
-Each repetition starts a fresh cluster, warms it up, measures a window, and removes it all.
+Each repetition starts a fresh cluster, warms it up, measures a window, and removes it all. Where
+the cases share a cluster, it measures one case after the other in it: a store that grows is filled
+further from case to case.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,13 +21,13 @@ from typing import Any, Final, NamedTuple, Protocol
 from bench.cases import Case
 from bench.drive import BenchError, Drive, Kill
 from bench.probe import leader_position, member_status
+from bench.procfs import resident_bytes
 from bench.result import Comparison, Machine, Measurement
+from bench.runner import Spec
 from bench.systems import ETCD, RACOS, cluster_of, filesystem_of
-from bench.worker import Spec
 from cluster.supervisor import ClusterError, Supervisor
 
-_KEYS: Final = 10_000
-_KEY_SPACE_BYTES: Final = 64 * 2**20  # fewer keys for large values, lest filling them takes minutes
+_TOKENS: Final = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +43,13 @@ class Plan:
     endpoints: tuple[str, ...] = ()  # load these, start nothing
     etcd: str | None = None
     data_dir: Path | None = None
-    keys: int | None = None
     connections: int = 1
     processes: int = 1
     timeout: float | None = None
-    kill_after: float | None = None
     writers: int | None = None  # how many nodes get clients; all of them
     seed: int = 1
+    shared: bool = False  # whether the cases of a repetition share one cluster
+    windows: int = 1  # measurements of a case in a row, each a repetition of its own
 
     def __post_init__(self) -> None:
         if not self.cases:
@@ -55,15 +58,21 @@ class Plan:
             raise BenchError("need at least one client for each process")
         if self.seconds <= 0 or self.warm_up < 0 or self.repetitions < 1:
             raise BenchError("need a window longer than 0 s and at least one repetition")
-        if self.kill_after is not None and not 0 < self.kill_after < self.seconds:
-            raise BenchError(f"--kill-after must lie within the {self.seconds:g} s of the window")
-        if self.kill_after is not None and self.endpoints:
-            raise BenchError("--kill-after needs a cluster of its own: leave --endpoints away")
+        for case in self.cases:
+            self._check(case)
 
-    def key_count(self, case: Case) -> int:
-        """Keys in use; a multiple of the clients, so that each client has keys of its own."""
-        wanted = self.keys or min(_KEYS, max(1, _KEY_SPACE_BYTES // max(1, case.size)))
-        return -(-wanted // case.clients) * case.clients
+    def _check(self, case: Case) -> None:
+        if case.kill >= self.seconds:
+            raise BenchError(f"the kill must lie within the {self.seconds:g} s of the window")
+        if (case.kill or case.down) and self.endpoints:
+            raise BenchError("to kill a node takes a cluster of its own: leave --endpoints away")
+        if (case.kill or case.down) and self.shared:
+            raise BenchError("cases that kill a node cannot share a cluster")
+        if case.down and 2 * (case.down + bool(case.kill)) >= self.nodes:
+            raise BenchError(f"{case.down} of {self.nodes} nodes down leave no majority to load")
+        others = len(self.endpoints) if self.endpoints else self.nodes - case.down
+        if case.fills_one_node and 1 in (others, self.writers):
+            raise BenchError(f"{case.workload} needs a second node, to read from")
 
     def order(self, repetition: int) -> tuple[str, ...]:
         """The systems' turns; every second repetition goes the other way round.
@@ -72,18 +81,33 @@ class Plan:
         """
         return self.systems if repetition % 2 else self.systems[::-1]
 
-    @property
-    def call_timeout(self) -> float:
+    def call_timeout(self, case: Case) -> float:
         """Seconds until a client gives a call up: few in a fault run, when others can be asked."""
         if self.timeout is not None:
             return self.timeout
-        return 0.25 if self.kill_after is not None else 10.0
+        return 0.25 if case.kill else 10.0
+
+    def sessions(self) -> Iterator[Session]:
+        """What is measured on a cluster of its own each, in order."""
+        groups = [self.cases] if self.shared else [(case,) for case in self.cases]
+        for cases in groups:
+            for repetition in range(1, self.repetitions + 1):
+                for system in self.order(repetition):
+                    yield Session(cases, repetition, system)
 
     def to_json(self) -> dict[str, Any]:
         """The options as a JSON object; paths of this machine left out."""
         data = asdict(self)
         del data["data_dir"], data["etcd"]
         return data
+
+
+class Session(NamedTuple):
+    """Cases to measure on one cluster."""
+
+    cases: tuple[Case, ...]
+    repetition: int
+    system: str
 
 
 class Progress(Protocol):
@@ -106,62 +130,111 @@ def compare(plan: Plan, progress: Progress) -> Comparison:
     """Carry a plan out. Raises BenchError with one clear line."""
     with data_dir(plan.data_dir) as directory:
         comparison = Comparison(Machine.here(filesystem_of(directory)), plan.to_json())
-        for turn in _turns(plan):
-            title = f"{turn.system}, {turn.case.full_text}, {turn.repetition}/{plan.repetitions}"
-            progress.begin(title, plan.warm_up + plan.seconds)
+        for session in plan.sessions():
             try:
-                measurement = _take(plan, turn, directory, progress)
+                for measurement in _measurements(plan, session, directory, progress):
+                    comparison.measurements.append(measurement)
+                    progress.end(measurement.operations / measurement.seconds)
             except (ClusterError, OSError, TimeoutError) as error:
-                raise BenchError(f"{turn.system}: {error}") from error
-            comparison.measurements.append(measurement)
-            progress.end(measurement.operations / measurement.seconds)
+                raise BenchError(f"{session.system}: {error}") from error
     return comparison
 
 
-class _Turn(NamedTuple):
-    """One measurement to take."""
-
-    case: Case
-    repetition: int
-    system: str
-
-
-def _turns(plan: Plan) -> Iterator[_Turn]:
-    for case in plan.cases:
-        for repetition in range(1, plan.repetitions + 1):
-            for system in plan.order(repetition):
-                yield _Turn(case, repetition, system)
-
-
-def _take(plan: Plan, turn: _Turn, directory: Path, progress: Progress) -> Measurement:
+def _measurements(
+    plan: Plan, session: Session, directory: Path, progress: Progress
+) -> Iterator[Measurement]:
+    """Of one session, as they are taken."""
     if plan.endpoints:
-        return asyncio.run(_measure(plan, turn, plan.endpoints, None, progress))
-    progress.note(f"starting {plan.nodes} nodes")
-    home = directory / f"{turn.system}-{turn.repetition}"
+        yield from _take_turns(plan, session, None, progress)
+        return
+    home = directory / f"{session.system}-{session.repetition}"
     try:
-        with cluster_of(turn.system, plan.nodes, home, plan.etcd) as cluster:
-            endpoints = cluster.endpoints()[: plan.writers]
-            return asyncio.run(_measure(plan, turn, endpoints, cluster, progress))
+        # The first case's line already shows how its cluster starts.
+        _begin(plan, session, session.cases[0], progress)
+        progress.note(f"starting {plan.nodes} nodes")
+        with cluster_of(session.system, plan.nodes, home, plan.etcd) as cluster:
+            yield from _take_turns(plan, session, cluster, progress)
     finally:
         shutil.rmtree(home, ignore_errors=True)
         os.sync()  # what one system left in the page cache must not slow the next one's syncs
 
 
-async def _measure(
-    plan: Plan,
-    turn: _Turn,
-    endpoints: Sequence[str],
-    cluster: Supervisor | None,
-    progress: Progress,
-) -> Measurement:
+def _begin(plan: Plan, session: Session, case: Case, progress: Progress) -> None:
+    title = f"{session.system}, {case.full_text}, {session.repetition}/{plan.repetitions}"
+    progress.begin(title, plan.warm_up + plan.seconds)
+
+
+def _take_turns(
+    plan: Plan, session: Session, cluster: Supervisor | None, progress: Progress
+) -> Iterator[Measurement]:
+    empty = None if cluster is None else resident_bytes(cluster.pids())
+    filled = Filled()
+    for place, case in enumerate(session.cases):
+        for window in range(plan.windows):
+            if place or window or cluster is None:
+                _begin(plan, session, case, progress)
+            turn = Turn(plan, session, case, cluster, filled.first_missing(case), empty, window)
+            yield asyncio.run(_measure(turn, progress))
+            filled.measured(case)
+
+
+class Filled:
+    """What the keys of a cluster hold: whether, and how far, a case has to fill them."""
+
+    def __init__(self) -> None:
+        self._size = -1
+        self._keys = 0
+
+    def first_missing(self, case: Case) -> int | None:
+        """The first key to put before a case; None when it needs none."""
+        if not case.needs_keys:
+            return None
+        if case.size != self._size or case.fills_one_node or not case.key_count:
+            return 0
+        return self._keys if self._keys < case.key_count else None
+
+    def measured(self, case: Case) -> None:
+        """A case has been carried out."""
+        if case.changes_keys:
+            self._size, self._keys = -1, 0
+        elif case.needs_keys and not case.fills_leases:
+            self._keys = max(case.key_count, self._keys if case.size == self._size else 0)
+            self._size = case.size
+
+
+class Turn(NamedTuple):
+    """One measurement to take."""
+
+    plan: Plan
+    session: Session
+    case: Case
+    cluster: Supervisor | None
+    fill_from: int | None
+    memory_empty: float | None  # bytes of each node's, at its start
+    window: int  # which measurement of the case in this cluster
+
+    @property
+    def repetition(self) -> int:
+        """Over all clusters and windows, from 1."""
+        return (self.session.repetition - 1) * self.plan.windows + self.window + 1
+
+
+async def _measure(turn: Turn, progress: Progress) -> Measurement:
+    plan, case, cluster = turn.plan, turn.case, turn.cluster
+    endpoints = list(cluster.endpoints() if cluster is not None else plan.endpoints)
+    downed: tuple[str, ...] = ()
+    if cluster is not None and case.down:
+        endpoints, downed = await _take_down(cluster, case.down)
+    endpoints = endpoints[: plan.writers]
     version = (await member_status(endpoints[0])).version
     kill = None
-    if plan.kill_after is not None and cluster is not None:
+    if cluster is not None and case.kill:
         # The leader, where there is one: the worst case for a system that has one.
-        victim = cluster.names[await leader_position(endpoints)]
-        kill = Kill(plan.kill_after, victim, cluster.kill)
+        victim = endpoints[await leader_position(endpoints)]
+        name = next(each for each in cluster.names if cluster.endpoint(each) == victim)
+        kill = Kill(case.kill, name, cluster.kill)
     drive = Drive(
-        specs=_specs(plan, turn.case, endpoints),
+        specs=specs_of(turn, endpoints),
         warm_up=plan.warm_up,
         seconds=plan.seconds,
         server_pids=cluster.pids() if cluster is not None else [],
@@ -171,9 +244,9 @@ async def _measure(
     )
     outcome = await drive.run()
     return Measurement(
-        system=turn.system,
+        system=turn.session.system,
         version=version,
-        case=turn.case,
+        case=case,
         repetition=turn.repetition,
         seconds=plan.seconds,
         operations=outcome.latency.total,
@@ -184,30 +257,53 @@ async def _measure(
         server_cpu_s=outcome.servers.cpu_s if cluster is not None else None,
         disk_bytes=outcome.servers.written_bytes if cluster is not None else None,
         wire_bytes=outcome.wire_bytes if cluster is not None else None,
+        memory_empty=turn.memory_empty,
+        memory_ready=outcome.memory_ready if cluster is not None else None,
+        memory_items=case.items / (len(endpoints) if case.counts_events else 1),
+        figures=outcome.figures,
         killed=kill.name if kill else None,
         killed_at_s=outcome.killed_at_s,
+        down=downed,
     )
 
 
-def _specs(plan: Plan, case: Case, endpoints: Sequence[str]) -> list[Spec]:
+async def _take_down(cluster: Supervisor, count: int) -> tuple[list[str], tuple[str, ...]]:
+    """Kill so many nodes that do not lead; the endpoints that are left, and who was killed.
+
+    Not the leader: etcd would only elect another one, before the load begins.
+    """
+    endpoints = cluster.endpoints()
+    leader = await leader_position(endpoints)
+    others = [name for place, name in enumerate(cluster.names) if place != leader]
+    victims = tuple(others[-count:])
+    for name in victims:
+        await asyncio.to_thread(cluster.kill, name)
+    return [cluster.endpoint(name) for name in cluster.names if name not in victims], victims
+
+
+def specs_of(turn: Turn, endpoints: Sequence[str]) -> list[Spec]:
     """One spec per worker process; the clients are spread evenly."""
+    plan, case = turn.plan, turn.case
     specs = []
     first = 0
     workers = min(plan.processes, case.clients)
+    token = random.SystemRandom().randrange(_TOKENS)
     for worker in range(workers):
         count = (case.clients + worker) // workers
         specs.append(
             Spec(
                 case=case,
-                endpoints=list(endpoints),
+                endpoints=list(endpoints[1:] if case.fills_one_node else endpoints),
                 clients=count,
                 first=first,
-                keys=plan.key_count(case),
+                keys=case.key_count,
                 connections=plan.connections,
-                timeout=plan.call_timeout,
-                tolerant=plan.kill_after is not None,
-                prefill=worker == 0 and case.needs_keys,
+                timeout=plan.call_timeout(case),
+                tolerant=case.kill > 0,
+                fill_from=turn.fill_from if worker == 0 else None,
+                fill_endpoints=list(endpoints[:1] if case.fills_one_node else endpoints),
                 seed=plan.seed,
+                token=token,
             )
         )
         first += count

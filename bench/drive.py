@@ -14,10 +14,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
 
-from bench.procfs import Meter, Usage
+from bench.procfs import Meter, Usage, resident_bytes
 from bench.recorder import Histogram, Timeline
+from bench.runner import Spec
 from bench.wire import WireMeter
-from bench.worker import Spec, encode
+from bench.worker import encode
 
 _READY_TIMEOUT_S: Final = 660.0  # filling the key space may take most of it
 _GRACE_S: Final = 15.0  # beyond the window and one call's timeout
@@ -53,6 +54,8 @@ class Outcome(NamedTuple):
     servers: Usage  # within the window
     wire_bytes: int | None  # between nodes and with clients, within the window
     killed_at_s: float | None
+    memory_ready: float | None  # bytes of each node, before the load: keys put, watches open
+    figures: dict[str, float]  # what the workload counts besides, within the window
 
 
 class Watcher(Protocol):
@@ -98,7 +101,7 @@ class Drive:
                 await worker.wait()
 
     async def _run(self) -> Outcome:
-        filling = self._specs[0].prefill
+        filling = self._specs[0].fill_from is not None
         self._progress.note("putting the keys" if filling else "connecting")
         for index, spec in enumerate(self._specs):
             self._workers.append(await _spawn(spec))
@@ -107,6 +110,7 @@ class Drive:
                 await self._expect(0, "ready", _READY_TIMEOUT_S)
         for index in range(1 if filling else 0, len(self._specs)):
             await self._expect(index, "ready", _READY_TIMEOUT_S)
+        memory = resident_bytes(self._server_pids)
         begin = monotonic() + _LEAD_S + self._warm_up
         end = begin + self._seconds
         for worker in self._workers:
@@ -121,7 +125,7 @@ class Drive:
         ]
         try:
             results = await asyncio.gather(*tasks)
-            return self._merge(results, *await watch, await kill)
+            return self._merge(results, *await watch, await kill, memory)
         finally:
             for task in (*tasks, watch, kill):
                 task.cancel()
@@ -187,15 +191,21 @@ class Drive:
         servers: Usage,
         wire_bytes: int | None,
         killed_at: float | None,
+        memory: float | None,
     ) -> Outcome:
         latency, timeline = Histogram(), Timeline(self._seconds)
         errors: Counter[str] = Counter()
+        figures: Counter[str] = Counter()
         for result in results:
             latency.merge(Histogram.from_json(result["latency"]))
             timeline.merge(Timeline.from_json(result["timeline"]))
             errors.update(result["errors"])
+            figures.update(result["figures"])
         cpu = sum(result["cpu_s"] for result in results)
-        return Outcome(latency, timeline, dict(errors), cpu, servers, wire_bytes, killed_at)
+        return Outcome(
+            latency, timeline, dict(errors), cpu, servers, wire_bytes, killed_at, memory,
+            {name: float(figure) for name, figure in figures.items()},
+        )  # fmt: skip
 
 
 async def _spawn(spec: Spec) -> Process:

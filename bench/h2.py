@@ -1,4 +1,4 @@
-"""A gRPC client connection that costs a few microseconds a call: unary calls over cleartext HTTP/2.
+"""A gRPC client connection that costs a few microseconds a call, over cleartext HTTP/2.
 
 One Protocol object reads frames in place, hands each finished call to its Exchange, and joins all
 that the exchanges send in return into one write. Flow control is honoured both ways; nothing is
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, NamedTuple, cast
 
+from bench.feeds import Feed
 from bench.frames import Outcome, RequestBlocks, ResponseBlocks
 from etcdshim.http2.frames import (
     ACK,
@@ -120,6 +121,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._blocks = ResponseBlocks()
         self._streams: dict[int, Exchange] = {}
+        self._feeds: dict[int, Feed] = {}
+        self._feed_streams: dict[Feed, int] = {}
+        self._held: dict[Feed, None] = {}  # with messages that wait for a window
         self._uploads: dict[int, _Upload] = {}
         self._out: list[bytes | memoryview] = []
         self._rest = b""  # bytes of a frame that is not complete yet
@@ -159,6 +163,22 @@ class Connection(asyncio.Protocol):
             self._uploads[stream] = _Upload(memoryview(body), self._stream_window)
             self._pump()
 
+    def open(self, feed: Feed, method: int) -> None:
+        """Start a stream of messages both ways; see `write`."""
+        request = self._heads[method] or self._introduce(method)
+        stream = self._next_stream
+        self._next_stream = stream + 2
+        feed.window = self._stream_window
+        self._feeds[stream] = feed
+        self._feed_streams[feed] = stream
+        self._out.append(request.start + stream.to_bytes(4, "big") + request.block)
+
+    def write(self, feed: Feed, message: bytes) -> None:
+        """Queue a message, gRPC prefix included, on a stream that is open; else nothing."""
+        if feed in self._feed_streams:
+            feed.waiting += message
+            self._pump_feed(feed)
+
     def flush(self) -> None:
         """Write what is queued; done after each read anyway, by the owner after other sends."""
         if self._out and self._transport is not None:
@@ -179,7 +199,7 @@ class Connection(asyncio.Protocol):
         self.flush()
 
     def close(self) -> None:
-        """Close; calls in flight fail."""
+        """Close; calls in flight fail, streams end."""
         if self._transport is not None:
             self._transport.close()
 
@@ -205,7 +225,7 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(reason))
         now = monotonic()
-        for stream in list(self._streams):
+        for stream in (*self._streams, *self._feeds):
             self._fail(stream, reason, now)
 
     def eof_received(self) -> None:
@@ -264,6 +284,8 @@ class Connection(asyncio.Protocol):
                         exchange.more.append(data[start:end])
                     else:
                         exchange.body = data[start:end]
+                elif stream in self._feeds:
+                    self._feed(stream, data[start:end], now)
             elif kind == HEADERS and flags == END_HEADERS | END_STREAM:
                 block = data[start:end]
                 exchange = streams.pop(stream, None)
@@ -273,6 +295,8 @@ class Connection(asyncio.Protocol):
                     if exchange.more:
                         exchange.join()
                     exchange.answered(known(block) or self._blocks.decode(block), now)
+                elif stream in self._feeds:
+                    self._end_feed(stream, known(block) or self._blocks.decode(block), now)
             else:
                 self._handle(kind, flags, stream, data[start:end], now)
             position = end
@@ -313,6 +337,8 @@ class Connection(asyncio.Protocol):
             if exchange is not None:
                 exchange.join()
                 exchange.answered(outcome, now)
+            elif stream in self._feeds:
+                self._end_feed(stream, outcome, now)
         elif outcome.http_status != 200:
             self._fail(stream, f"{self.authority}: HTTP status {outcome.http_status}", now)
 
@@ -321,6 +347,8 @@ class Connection(asyncio.Protocol):
         exchange = self._streams.get(stream)
         if exchange is not None:
             exchange.more.append(unpadded(payload, flags))
+        elif stream in self._feeds:
+            self._feed(stream, unpadded(payload, flags), now)
         if flags & END_STREAM:
             self._fail(stream, f"{self.authority}: answer without a grpc-status", now)
 
@@ -329,7 +357,10 @@ class Connection(asyncio.Protocol):
             self._window += increment
         elif stream in self._uploads:
             self._uploads[stream].window += increment
-        if self._uploads:
+        elif stream in self._feeds:
+            self._feeds[stream].window += increment
+            self._pump_feed(self._feeds[stream])
+        if self._uploads or self._held:
             self._pump()
 
     def _handle_settings(self, flags: int, payload: bytes) -> None:
@@ -341,6 +372,8 @@ class Connection(asyncio.Protocol):
         window = values.get(INITIAL_WINDOW_SIZE, self._stream_window)
         for upload in self._uploads.values():
             upload.window += window - self._stream_window
+        for feed in self._feeds.values():
+            feed.window += window - self._stream_window
         self._stream_window = window
         self._small = min(self._frame_size, window)
         if values.get(HEADER_TABLE_SIZE, _HEADER_TABLE_NEEDED) < _HEADER_TABLE_NEEDED:
@@ -369,6 +402,8 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Send of the waiting bodies what the windows allow, oldest first."""
+        for feed in list(self._held):
+            self._pump_feed(feed)
         for stream in list(self._uploads):
             upload = self._uploads[stream]
             while self._window > 0 and upload.window > 0 and len(upload.rest) > 0:
@@ -393,6 +428,42 @@ class Connection(asyncio.Protocol):
         exchange = self._streams.pop(stream, None)
         if exchange is not None:
             exchange.failed(reason, now)
+        feed = self._forget_feed(stream)
+        if feed is not None:
+            feed.ended(reason, now)
+
+    # Streams of messages.
+
+    def _feed(self, stream: int, payload: bytes, now: float) -> None:
+        more = self._feeds[stream].take(payload, now)
+        if more:
+            self._out.append(window_update(stream, more))
+
+    def _end_feed(self, stream: int, outcome: Outcome, now: float) -> None:
+        feed = self._forget_feed(stream)
+        if feed is not None:
+            feed.end(self.authority, outcome, now)
+
+    def _forget_feed(self, stream: int) -> Feed | None:
+        feed = self._feeds.pop(stream, None)
+        if feed is not None:
+            del self._feed_streams[feed]
+            self._held.pop(feed, None)
+        return feed
+
+    def _pump_feed(self, feed: Feed) -> None:
+        """Send of the waiting messages what the windows allow."""
+        stream = self._feed_streams[feed]
+        while feed.waiting and self._window > 0 and feed.window > 0:
+            size = min(self._window, feed.window, self._frame_size, len(feed.waiting))
+            self._out += (frame_header(size, DATA, 0, stream), bytes(feed.waiting[:size]))
+            del feed.waiting[:size]
+            feed.window -= size
+            self._window -= size
+        if feed.waiting:
+            self._held[feed] = None
+        else:
+            self._held.pop(feed, None)
 
 
 async def connect(endpoint: str, paths: tuple[str, ...], timeout: float) -> Connection:

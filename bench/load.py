@@ -1,5 +1,8 @@
-"""A closed loop of clients over a few connections: each sends its next request when the last is
-answered, so the number of clients is the number of requests in flight.
+"""Clients over a few connections, each with one request in flight.
+
+In a closed loop each sends its next request when the last is answered. In an open one requests
+arrive at a fixed rate, each client without one takes the next, and what no client is free for
+waits; its latency counts all the same (`bench.pace`).
 
 Every answer is checked. Outside of fault runs the first error ends the run; in a fault run the
 errors a client must expect (unavailable, timed out, cut off) are counted and the client tries
@@ -9,26 +12,24 @@ again, elsewhere if it must; the latency of a success then counts from the first
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
-from bench.frames import (
-    Outcome,
-)
+from bench.feeds import Feed
+from bench.frames import Outcome
 from bench.h2 import Connection, Exchange, connect
+from bench.pace import Arrivals, Ticker
 from bench.recorder import Histogram, Timeline
 from bench.workload import Workload, WrongAnswer
-from etcdshim.http2.frames import (
-    ProtocolError,
-)
+from etcdshim.http2.frames import ProtocolError
 
 _UNAVAILABLE: Final = 14
 _DEADLINE_EXCEEDED: Final = 4
-_RETRY_DELAY_S: Final = (
-    0.005  # a refused client pauses, lest a dead cluster is asked in a busy loop
-)
+# A refused client pauses, lest a dead cluster is asked in a busy loop.
+_RETRY_DELAY_S: Final = 0.005
+_OK: Final = Outcome(200, 0, "")
 _ERROR_KINDS_MAX: Final = 50
 _CONNECT_TIMEOUT_S: Final = 10.0
 
@@ -51,6 +52,7 @@ class LoadResult(NamedTuple):
     timeline: Timeline
     successes: int  # of the whole run, warm-up included
     revision_highest: int  # over the whole run; 0 when nothing succeeded
+    figures: dict[str, float]  # what else is to be told, by name; sums over processes
 
 
 class Client(Exchange):
@@ -63,7 +65,7 @@ class Client(Exchange):
         self._load = load
         self.number = number
         self.connection = connection
-        self.since = 0.0  # when the first try of the present operation was sent
+        self.since = 0.0  # when the first try of the present operation was (to be) sent
 
     def start(self, now: float) -> None:
         """Send the next request."""
@@ -91,11 +93,54 @@ class Client(Exchange):
             return
         if not revision:
             self.send(now)  # the operation's next request
-        elif load.succeed(self, revision, now):
-            self.start(now)
+        elif since := load.succeed(self, revision, now):
+            self.since = since
+            self.send(now)
 
     def failed(self, reason: str, now: float) -> None:
         self._load.lose(self, reason, now)
+
+
+class StreamClient(Client):
+    """A client that asks over a stream of its own: one message there, one back."""
+
+    __slots__ = ("_stream", "waits")
+
+    def __init__(self, load: Load, number: int, connection: Connection) -> None:
+        super().__init__(load, number, connection)
+        self.waits = False  # for an answer
+        self._stream = _Stream(self)
+        connection.open(self._stream, 0)
+
+    def send(self, now: float) -> None:
+        self.started = now
+        self.waits = True
+        self.connection.write(self._stream, self._load.workload.request(self.number).body)
+
+    def heard(self, message: bytes, now: float) -> None:
+        """The stream's next message."""
+        if not self.waits:
+            self._load.fail(f"{self.connection.authority}: an answer that nobody asked for")
+            return
+        self.waits = False
+        self.body = message
+        self.answered(_OK, now)
+
+
+class _Stream(Feed):
+    __slots__ = ("_client",)
+
+    def __init__(self, client: StreamClient) -> None:
+        super().__init__()
+        self._client = client
+
+    def received(self, message: bytes, now: float) -> None:
+        self._client.heard(message, now)
+
+    def ended(self, reason: str, now: float) -> None:
+        if self._client.waits:
+            self._client.waits = False
+            self._client.failed(reason, now)
 
 
 class Load:
@@ -115,7 +160,10 @@ class Load:
         connections: int = 1,
         timeout: float = 10.0,
         tolerant: bool = False,
+        rate: float = 0.0,
+        streams: bool = False,
     ) -> None:
+        """`rate` in operations per second, of an open loop; 0 is a closed one."""
         if clients < 1 or connections < 1 or not endpoints:
             raise LoadError("a load needs at least one client, one connection and one endpoint")
         self.workload = workload
@@ -136,18 +184,17 @@ class Load:
         self._revision = 0
         self._active = 0
         self._ended: asyncio.Future[None] | None = None
+        self._rate = rate
+        self._arrivals: Arrivals | None = None  # of an open loop
+        self._ticker: Ticker | None = None
+        self._idle: deque[Client] = deque()  # clients that wait for an arrival
+        self._kind = StreamClient if streams else Client
+        self._clients_streaming: list[StreamClient] = []
+        self._unsent = 0
 
     async def open(self) -> None:
         """Connect to every endpoint; raises LoadError."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(connect(endpoint, self.workload.paths, _CONNECT_TIMEOUT_S))
-                    for endpoint in self._endpoints
-                ]
-        except ExceptionGroup as group_error:
-            raise LoadError(str(group_error.exceptions[0])) from group_error
-        self._connections = [task.result() for task in tasks]
+        self._connections = await connect_all(self._endpoints, self.workload.paths)
         share = -(-self._clients // len(self._connections))
         allowed = min(connection.streams_max for connection in self._connections)
         if share > allowed:
@@ -173,6 +220,8 @@ class Load:
             await self._ended
         finally:
             sweep.cancel()
+            if self._ticker is not None:
+                self._ticker.close()
             await asyncio.gather(sweep, return_exceptions=True)
         return LoadResult(
             self._latency.total,
@@ -181,6 +230,7 @@ class Load:
             self._timeline,
             self.done,
             self._revision,
+            {"unsent": self._unsent} if self._arrivals is not None else {},
         )
 
     def stop(self) -> None:
@@ -195,8 +245,8 @@ class Load:
 
     # What clients report.
 
-    def succeed(self, client: Client, revision: int, now: float) -> bool:
-        """Record a success; whether the client shall send its next request."""
+    def succeed(self, client: Client, revision: int, now: float) -> float:
+        """Record a success; since when the client's next operation counts, 0 if it has none."""
         self.done += 1
         if revision > self._revision:
             self._revision = revision
@@ -208,8 +258,13 @@ class Load:
         client.number += self._step
         if now >= end or client.number >= self._last_number or self._stopping:
             self._retire()
-            return False
-        return True
+            return 0.0
+        if self._arrivals is None:
+            return now
+        due = self._arrivals.take(now)
+        if not due:
+            self._idle.append(client)
+        return due
 
     def refuse(self, client: Client, outcome: Outcome, now: float) -> None:
         """A call that was answered with an error."""
@@ -242,12 +297,41 @@ class Load:
         now = monotonic()
         for index in range(self._clients):
             connection = self._connections[index % len(self._connections)]
-            client = Client(self, self._first + index, connection)
-            if client.number >= self._last_number:
+            if self._first + index >= self._last_number:
                 break
+            client = self._kind(self, self._first + index, connection)
+            if isinstance(client, StreamClient):
+                self._clients_streaming.append(client)
             self._active += 1
-            client.start(now)
+            if self._rate:
+                self._idle.append(client)
+            else:
+                client.start(now)
         for connection in self._connections:
+            connection.flush()
+        if self._rate:
+            self._arrivals = Arrivals(self._rate, now)
+            self._ticker = Ticker(self._arrivals.tick_s, now, self._arrive)
+
+    def _arrive(self) -> None:
+        """A tick of an open loop: clients that are free take what is due."""
+        assert self._arrivals is not None
+        now = monotonic()
+        if self._stopping or now >= self._window.end:
+            assert self._ticker is not None
+            self._ticker.close()
+            self._unsent = self._arrivals.behind(self._window.end)
+            for _ in range(len(self._idle)):
+                self._retire()
+            self._idle.clear()
+            return
+        touched = set()
+        while self._idle and (due := self._arrivals.take(now)):
+            client = self._idle.popleft()
+            client.since = due
+            client.send(now)
+            touched.add(client.connection)
+        for connection in touched:
             connection.flush()
 
     def _resume(self, client: Client) -> None:
@@ -275,6 +359,23 @@ class Load:
             before = monotonic() - self._timeout
             for connection in self._connections:
                 if not connection.closed:
-                    connection.expire(
-                        before, f"{connection.authority}: no answer in {self._timeout:g} s"
-                    )
+                    connection.expire(before, self._late(connection))
+            for client in self._clients_streaming:
+                if client.waits and client.started < before:
+                    self.fail(self._late(client.connection))
+
+    def _late(self, connection: Connection) -> str:
+        return f"{connection.authority}: no answer in {self._timeout:g} s"
+
+
+async def connect_all(endpoints: Sequence[str], paths: tuple[str, ...]) -> list[Connection]:
+    """A connection to each of the endpoints, in order; raises LoadError."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(connect(endpoint, paths, _CONNECT_TIMEOUT_S))
+                for endpoint in endpoints
+            ]
+    except ExceptionGroup as group_error:
+        raise LoadError(str(group_error.exceptions[0])) from group_error
+    return [task.result() for task in tasks]

@@ -8,12 +8,12 @@ wrote it. That draws are made before the run also keeps them out of the measured
 from __future__ import annotations
 
 import random
-import struct
 from array import array
 from typing import Final, NamedTuple
 
 from bench.draws import LATEST, drawer
 from bench.workload import (
+    KEYS_END,
     PUT_PATH,
     RANGE_PATH,
     Call,
@@ -21,16 +21,21 @@ from bench.workload import (
     Puts,
     Values,
     WrongAnswer,
+    framed,
+    index_of,
     key_of,
     message,
+    number_of,
 )
 from etcdshim.pb import kv_pb2, rpc_pb2
 
 _DRAWS: Final = 1 << 16  # operations drawn before the run; then they come round again
-_NUMBER: Final = struct.Struct("<Q")  # the head of a value (see `Values.pieces`)
-VALUE_MIN: Final = _NUMBER.size  # bytes; a shorter value cannot tell which one it is
+VALUE_MIN: Final = 8  # bytes; a shorter value cannot tell which one it is
 
-_READ, _UPDATE, _INSERT, _MODIFY = range(4)
+SCAN_MAX: Final = 100  # keys; YCSB draws the length of a scan evenly from 1 to this
+SCAN_AVERAGE: Final = (1 + SCAN_MAX) / 2
+
+_READ, _UPDATE, _INSERT, _MODIFY, _SCAN = range(5)
 _RANGE, _PUT = 0, 1  # places in `Mix.paths`
 
 
@@ -41,6 +46,7 @@ class Recipe(NamedTuple):
     update: float = 0.0  # a put to a key that exists
     insert: float = 0.0  # a put to a new key
     modify: float = 0.0  # a get, then a put to the same key: one operation of two calls
+    scan: float = 0.0  # some keys in order, from a drawn one on
 
 
 RECIPES: Final = {
@@ -49,6 +55,7 @@ RECIPES: Final = {
     "ycsb-b": Recipe(read=0.95, update=0.05),
     "ycsb-c": Recipe(read=1.0),
     "ycsb-d": Recipe(read=0.95, insert=0.05),
+    "ycsb-e": Recipe(read=0.0, scan=0.95, insert=0.05),
     "ycsb-f": Recipe(read=0.5, modify=0.5),
 }
 
@@ -60,6 +67,8 @@ class _Step(NamedTuple):
     place: int  # of the key
     floor: int  # the key's newest revision known when the operation began
     method: int
+    limit: int = 0  # of a scan
+    inserts: int = 0  # how many were acknowledged when the operation began
 
 
 class Mix:
@@ -80,13 +89,16 @@ class Mix:
         self._puts = Puts(values, keys)
         self._gets = Gets(values, keys, serializable=False)
         source = random.Random(seed)
-        kinds = source.choices((_READ, _UPDATE, _INSERT, _MODIFY), recipe, k=_DRAWS)
+        kinds = source.choices(range(len(recipe)), recipe, k=_DRAWS)
         self._kinds = bytes(kinds)
         draw = drawer(distribution, keys, source)
         self._places = array("Q", (draw() for _ in range(_DRAWS)))
+        self._lengths = bytes(source.choices(range(1, SCAN_MAX + 1), k=_DRAWS))
         self._latest = distribution == LATEST
         self._inserts_before = _running_count(kinds, _INSERT)
         self._inserted: list[int] = []  # in the order in which they were acknowledged
+        self._order: dict[int, int] = {}  # of each inserted key: its place in that list
+        self._highest = 0  # the newest revision that this process was told
         self._known: dict[int, int] = {}  # a key's newest revision that was told
         self._steps: dict[int, _Step] = {}  # one for each client at most
 
@@ -94,10 +106,14 @@ class Mix:
         step = self._steps.get(number) or self._begin(number)
         if step.method == _PUT:
             return Call(_PUT, self._puts.encode(step.place, self._keys + number))
+        if step.kind == _SCAN:
+            return Call(_RANGE, encode_scan(step.place, step.limit))
         return Call(_RANGE, self._gets.encode(step.place))
 
     def check(self, number: int, body: bytes) -> int:
         step = self._steps.pop(number)
+        if step.kind == _SCAN:
+            return self._check_scan(step, body)
         if step.method == _RANGE:
             revision = self._check_read(step, body)
             if step.kind == _MODIFY:
@@ -108,7 +124,9 @@ class Mix:
         if revision <= step.floor:
             raise WrongAnswer(f"put answered with revision {revision}, but {step.floor} was known")
         self._learn(step.place, revision)
+        self._highest = max(self._highest, revision)
         if step.kind == _INSERT:
+            self._order[step.place] = len(self._inserted)
             self._inserted.append(step.place)
         return revision
 
@@ -126,8 +144,13 @@ class Mix:
         kind, index = self.kind_and_key(number)
         if self._latest and kind == _READ:
             index = self._newest(index)
-        method = _RANGE if kind in (_READ, _MODIFY) else _PUT
-        step = self._steps[number] = _Step(kind, index, self._known.get(index, 0), method)
+        if kind == _SCAN:
+            limit = self._lengths[number % _DRAWS]
+            step = _Step(kind, index, self._highest, _RANGE, limit, len(self._inserted))
+        else:
+            method = _RANGE if kind in (_READ, _MODIFY) else _PUT
+            step = _Step(kind, index, self._known.get(index, 0), method)
+        self._steps[number] = step
         return step
 
     def _newest(self, back: int) -> int:
@@ -152,22 +175,57 @@ class Mix:
         self._learn(step.place, pair.mod_revision)
         return revision
 
+    def _check_scan(self, step: _Step, body: bytes) -> int:
+        """Keys in order without a hole: none that was there when the scan began may be missing."""
+        response = rpc_pb2.RangeResponse.FromString(message(body))
+        pairs, name = response.kvs, f"scan of {step.limit} from {key_of(step.place)!r}"
+        revision: int = response.header.revision
+        if len(pairs) > step.limit or revision < step.floor:
+            raise WrongAnswer(
+                f"{name} found {len(pairs)} keys at revision {revision}, {step.floor} was known"
+            )
+        expected = step.place
+        for pair in pairs:
+            index = index_of(pair.key)
+            if index is None or index < expected or not self._was_written(index, pair):
+                raise WrongAnswer(f"{name} has a wrong pair {pair.key!r}")
+            for missing in range(expected, index):
+                self._check_absent(missing, step, name)
+            expected = index + 1
+        if len(pairs) < step.limit:
+            for missing in range(expected, self._keys):
+                self._check_absent(missing, step, name)
+            for missing in self._inserted[: step.inserts]:
+                if missing >= expected:
+                    self._check_absent(missing, step, name)
+        return revision
+
+    def _check_absent(self, index: int, step: _Step, name: str) -> None:
+        if index < self._keys or self._order.get(index, step.inserts) < step.inserts:
+            raise WrongAnswer(f"{name} misses {key_of(index)!r}")
+
     def _was_written(self, index: int, pair: kv_pb2.KeyValue) -> bool:
         """Whether a pair's value is one that is put to this key, all of its bytes."""
         value = pair.value
         if len(value) != self._values.size:
             return False
-        (written,) = _NUMBER.unpack_from(value)
+        written = number_of(value)
         if not self._values.matches(written, value):
             return False
         if written < self._keys:
             return bool(written == index)
         kind, key = self.kind_and_key(written - self._keys)
-        return kind != _READ and key == index
+        return kind not in (_READ, _SCAN) and key == index
 
     def _learn(self, index: int, revision: int) -> None:
         if revision > self._known.get(index, 0):
             self._known[index] = revision
+
+
+def encode_scan(index: int, limit: int) -> bytes:
+    """A range of so many keys at most, from key `index` to the last one."""
+    wanted = rpc_pb2.RangeRequest(key=key_of(index), range_end=KEYS_END, limit=limit)
+    return framed(wanted.SerializeToString())
 
 
 def _running_count(kinds: list[int], kind: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Pages of a long range: `limit` keys from a place on, with the count of all that follow."""
+"""Pages of a long range: `limit` keys from a place on, with the count of all; and counts alone."""
 
 from __future__ import annotations
 
@@ -54,5 +54,26 @@ class Pages:
         for index, pair in enumerate(response.kvs, start):
             if pair.key != key_of(index) or not matches(index, pair.value):
                 raise WrongAnswer(f"{name} has a wrong pair where {key_of(index)!r} belongs")
+        revision: int = response.header.revision
+        return revision
+
+
+class Counts:
+    """Each operation asks how many keys there are, and for none of them."""
+
+    paths = (RANGE_PATH,)
+
+    def __init__(self, values: Values, keys: int) -> None:  # noqa: ARG002 (as every workload)
+        self._keys = keys
+        wanted = rpc_pb2.RangeRequest(key=key_of(0), range_end=key_of(keys), count_only=True)
+        self._call = Call(0, framed(wanted.SerializeToString()))
+
+    def request(self, number: int) -> Call:  # noqa: ARG002 (the Workload's shape)
+        return self._call
+
+    def check(self, number: int, body: bytes) -> int:  # noqa: ARG002 (the Workload's shape)
+        response = rpc_pb2.RangeResponse.FromString(message(body))
+        if response.count != self._keys or response.kvs:
+            raise WrongAnswer(f"count answered with {response.count}, {self._keys} expected")
         revision: int = response.header.revision
         return revision

@@ -25,7 +25,7 @@ _STEP_S: Final = 0.05  # of the fault run's time line: 10 ms would be all noise
 def draw(comparison: Comparison, path: Path) -> None:
     """Write a PNG file."""
     with mpl.rc_context({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}):
-        if comparison.workload["kill_after"] is not None:
+        if any(case.kill for case in comparison.summaries()):
             figure = _draw_fault(comparison)
         elif _is_varied(comparison):
             figure = draw_overview(comparison, _systems_text(comparison))

@@ -22,16 +22,19 @@ class Histogram:
         self.total = 0
         self.maximum = 0.0  # seconds, exact
 
-    def record(self, seconds: float) -> None:
-        """Count one latency; negative ones count as 0, absurd ones in the last bucket."""
+    def record(self, seconds: float, count: int = 1) -> None:
+        """Count a latency, or some that are alike.
+
+        Negative ones count as 0, absurd ones in the last bucket.
+        """
         value = int(seconds * _UNIT) if seconds > 0 else 0
         shift = value.bit_length() - _SUB_BITS - 1
         if shift > 0:
             index = (shift << _SUB_BITS) + (value >> shift)
         else:
             index = value
-        self.counts[index if index < _BUCKETS else -1] += 1
-        self.total += 1
+        self.counts[index if index < _BUCKETS else -1] += count
+        self.total += count
         if seconds > self.maximum:
             self.maximum = seconds
 
@@ -101,12 +104,12 @@ class Timeline:
         self.last = [0.0] * size
         self.worst = [0.0] * size
 
-    def record(self, at: float, latency: float) -> None:
-        """Count a success at a time within [0, seconds)."""
+    def record(self, at: float, latency: float, count: int = 1) -> None:
+        """Count a success (or some at once) at a time within [0, seconds)."""
         index = int(at / self.STEP_S)
         if not self.counts[index]:
             self.first[index] = at
-        self.counts[index] += 1
+        self.counts[index] += count
         self.last[index] = at
         if latency > self.worst[index]:
             self.worst[index] = latency

@@ -56,7 +56,7 @@ def print_errors(summary: Summary, console: Console) -> None:
 
 def print_footer(comparison: Comparison, console: Console) -> None:
     """What it was measured on, and how."""
-    console.print(_footer(comparison), style="dim", highlight=False)
+    console.print(footer(comparison), style="dim", highlight=False)
 
 
 def _table(comparison: Comparison, case: Case, systems: dict[str, Summary]) -> Table:
@@ -67,7 +67,7 @@ def _table(comparison: Comparison, case: Case, systems: dict[str, Summary]) -> T
     both = len(systems) == 2
     if both:
         table.add_column("ratio", justify="right", style="bold")
-    for row in _rows(comparison, case):
+    for row in _rows(case):
         figures = [row.figure(summary) for summary in systems.values()]
         if all(figure is None for figure in figures):
             continue
@@ -81,7 +81,7 @@ def _table(comparison: Comparison, case: Case, systems: dict[str, Summary]) -> T
     return table
 
 
-def _rows(comparison: Comparison, case: Case) -> Sequence[_Row]:
+def _rows(case: Case) -> Sequence[_Row]:
     rows = [_Row("throughput, ops/s (median)", lambda each: each.throughput, "{:,.0f}".format)]
     moved = case.moved_bytes
     if moved >= 1024:
@@ -101,7 +101,7 @@ def _rows(comparison: Comparison, case: Case) -> Sequence[_Row]:
             _Row("disk bytes per value byte", lambda each: each.disk_ratio, "{:.2f}".format)
         )
     rows.append(_Row("wire bytes per value byte", lambda each: each.wire_ratio, "{:.2f}".format))
-    if comparison.workload["kill_after"] is not None:
+    if case.kill:
         rows.append(_Row("longest gap, ms", lambda each: each.longest_gap * 1e3, "{:,.0f}".format))
         rows.append(_Row("errors", lambda each: float(sum(each.errors.values())), "{:,.0f}".format))
     return rows
@@ -115,7 +115,8 @@ def _spread(summary: Summary) -> str:
     return " ".join(f"{each:,.0f}" for each in summary.throughputs)
 
 
-def _footer(comparison: Comparison) -> str:
+def footer(comparison: Comparison) -> str:
+    """One line: machine, repetitions, and whether a sync costs anything."""
     machine, work = comparison.machine, comparison.workload
     where = f"{machine.cores} cores, {machine.cpu}, {machine.filesystem}, Python {machine.python}"
     how = f"{work['repetitions']} x {work['seconds']:g} s after {work['warm_up']:g} s of warm-up"

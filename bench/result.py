@@ -16,7 +16,7 @@ from typing import Any
 from bench.cases import Case
 from bench.recorder import Histogram, Timeline
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,12 @@ class Measurement:
     server_cpu_s: float | None
     disk_bytes: int | None  # written by all nodes together
     wire_bytes: int | None  # sent over TCP between nodes and with clients
-    killed: str | None = None  # the node that was killed
+    memory_empty: float | None = None  # bytes of each node, at its start
+    memory_ready: float | None = None  # the same before the load: keys put, watches open
+    memory_items: float = 0.0  # keys or watchers that each node holds in that memory
+    figures: dict[str, float] = field(default_factory=dict)  # what the workload counts besides
+    down: tuple[str, ...] = ()  # the nodes that were killed before the load
+    killed: str | None = None  # the node that was killed within the window
     killed_at_s: float | None = None  # into the window
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +55,18 @@ class Measurement:
         data["latency"] = self.latency.to_json()
         data["timeline"] = self.timeline.to_json()
         return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Measurement:
+        """The inverse of `to_json`."""
+        fields = {
+            **data,
+            "case": Case(**data["case"]),
+            "latency": Histogram.from_json(data["latency"]),
+            "timeline": Timeline.from_json(data["timeline"]),
+            "down": tuple(data["down"]),
+        }
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
@@ -132,9 +149,35 @@ class Summary:
         return None if total is None else _per(total, self.operations * self.case.moved_bytes)
 
     @property
+    def memory_per_item(self) -> float | None:
+        """Bytes of each node's memory per key, or per watcher, that it holds."""
+        found = [
+            (each.memory_ready - each.memory_empty) / each.memory_items
+            for each in self.measurements
+            if each.memory_ready is not None and each.memory_empty is not None and each.memory_items
+        ]
+        return statistics.median(found) if found else None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What the workload counts besides, per second: the median repetition's."""
+        names = dict.fromkeys(name for each in self.measurements for name in each.figures)
+        return {
+            name: statistics.median(
+                each.figures.get(name, 0.0) / each.seconds for each in self.measurements
+            )
+            for name in names
+        }
+
+    @property
+    def gaps(self) -> list[float]:
+        """Seconds: the longest time without a success of each repetition."""
+        return [each.timeline.longest_gap()[0] for each in self.measurements]
+
+    @property
     def longest_gap(self) -> float:
         """Seconds; the worst of all repetitions."""
-        return max(each.timeline.longest_gap()[0] for each in self.measurements)
+        return max(self.gaps)
 
     @property
     def errors(self) -> dict[str, int]:
@@ -159,6 +202,8 @@ class Summary:
             "client_share_of_cpu": self.client_share,
             "disk_bytes_per_value_byte": self.disk_ratio,
             "wire_bytes_per_value_byte": self.wire_ratio,
+            "memory_bytes_per_item": self.memory_per_item,
+            "figures_per_s": self.figures,
             "longest_gap_s": self.longest_gap,
             "errors": self.errors,
         }
@@ -221,6 +266,14 @@ class Comparison:
             ],
             "measurements": [each.to_json() for each in self.measurements],
         }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Comparison:
+        """The inverse of `to_json`; raises ValueError for another version's results."""
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"results of schema {data.get('schema')}, this version reads {SCHEMA}")
+        measurements = [Measurement.from_json(each) for each in data["measurements"]]
+        return cls(Machine(**data["machine"]), data["workload"], measurements)
 
 
 def _total(figures: Iterable[float | None]) -> float | None:

@@ -260,7 +260,7 @@ class _Visit:
         return True
 
     def _memory(self) -> int:
-        return max(resident_bytes(pid) for pid in self._cluster.pids())
+        return max(int(resident_bytes([pid]) or 0) for pid in self._cluster.pids())
 
     def _disk(self) -> int:
         return disk_bytes(self._cluster.directory)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import resource
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from time import monotonic
 from typing import Any, Final
 
@@ -18,30 +18,14 @@ import uvloop
 
 from bench.cases import Case
 from bench.load import Load, LoadError, LoadResult, Window
-from bench.workload import Puts, Values, Workload
-from etcdshim.http2.frames import (
-    ProtocolError,
-)
+from bench.runner import Runner, Spec, runner_of
+from bench.workload import Values
+from etcdshim.http2.frames import ProtocolError
 
-_PREFILL_TIMEOUT_S: Final = 600.0
+_FILL_TIMEOUT_S: Final = 600.0
 _PROGRESS_S: Final = 0.2
-_PREFILL_CLIENTS: Final = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
-    """What one worker shall do. Sizes in bytes, times in seconds."""
-
-    case: Case
-    endpoints: list[str]
-    clients: int  # of this worker, out of all that the case has
-    first: int  # number of its first client
-    keys: int
-    connections: int  # per endpoint
-    timeout: float
-    tolerant: bool
-    prefill: bool
-    seed: int
+_FILL_CLIENTS: Final = 32
+_FILL_CALL_TIMEOUT_S: Final = 10.0
 
 
 def send(event: str, **fields: Any) -> None:
@@ -73,50 +57,49 @@ def main() -> int:
 
 async def _run(spec: Spec) -> None:
     values = Values(spec.case.size, spec.seed)
-    if spec.prefill:
-        await _prefill(spec, Puts(values, spec.keys))
-    load = Load(
-        spec.case.workload_of(values, spec.keys, spec.seed),
-        spec.endpoints,
-        clients=spec.clients,
-        first=spec.first,
-        clients_total=spec.case.clients,
-        connections=spec.connections,
-        timeout=spec.timeout,
-        tolerant=spec.tolerant,
-    )
-    await load.open()
-    send("ready")
-    # A thread for one line: standard input may be a file, which no event loop can watch.
-    order = json.loads(await asyncio.to_thread(sys.stdin.readline))
-    window = Window(order["begin"], order["end"])
-    cpu = asyncio.create_task(_cpu_seconds(window))
-    progress = asyncio.create_task(_report_progress(load))
+    if spec.fill_from is not None:
+        await _fill(spec, values)
+    runner = runner_of(spec, values)
     try:
-        result = await load.run(window)
+        await runner.open()
+        send("ready")
+        # A thread for one line: standard input may be a file, which no event loop can watch.
+        order = json.loads(await asyncio.to_thread(sys.stdin.readline))
+        await _measure(runner, Window(order["begin"], order["end"]))
+    finally:
+        runner.close()
+
+
+async def _measure(runner: Runner, window: Window) -> None:
+    cpu = asyncio.create_task(_cpu_seconds(window))
+    progress = asyncio.create_task(_report_progress(runner))
+    try:
+        result = await runner.run(window)
         send("result", cpu_s=await cpu, **_encode_result(result))
     finally:
         for task in (cpu, progress):
             task.cancel()
         await asyncio.gather(cpu, progress, return_exceptions=True)
-        load.close()
 
 
-async def _prefill(spec: Spec, puts: Workload) -> None:
-    """Put every key once; the whole key space, whatever the share of this worker."""
+async def _fill(spec: Spec, values: Values) -> None:
+    """Put every key that is missing, whatever the share of this worker."""
+    assert spec.fill_from is not None
+    filling = spec.case.filling_of(values, spec.fill_from, spec.keys, spec.token)
     load = Load(
-        puts,
-        spec.endpoints,
-        clients=min(max(spec.case.clients, _PREFILL_CLIENTS), spec.keys),
+        filling,
+        spec.fill_endpoints,
+        clients=min(max(spec.case.clients, _FILL_CLIENTS), filling.operations),
         connections=spec.connections,
-        timeout=spec.timeout,
+        timeout=max(spec.timeout, _FILL_CALL_TIMEOUT_S),
     )
     await load.open()
     now = monotonic()
-    await load.run(Window(now, now + _PREFILL_TIMEOUT_S), count=spec.keys)
+    await load.run(Window(now, now + _FILL_TIMEOUT_S), count=filling.operations)
     load.close()
-    if load.done < spec.keys:
-        raise LoadError(f"only {load.done} of {spec.keys} keys could be put before the gets")
+    if load.done < filling.operations:
+        raise LoadError(f"only {load.done} of {filling.operations} requests fitted into the time "
+                        f"for putting the keys")  # fmt: skip
 
 
 async def _cpu_seconds(window: Window) -> float:
@@ -128,10 +111,10 @@ async def _cpu_seconds(window: Window) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-async def _report_progress(load: Load) -> None:
+async def _report_progress(runner: Runner) -> None:
     while True:
         await asyncio.sleep(_PROGRESS_S)
-        send("progress", done=load.done)
+        send("progress", done=runner.done)
 
 
 def _encode_result(result: LoadResult) -> dict[str, Any]:
@@ -142,6 +125,7 @@ def _encode_result(result: LoadResult) -> dict[str, Any]:
         "timeline": result.timeline.to_json(),
         "successes": result.successes,
         "revision_highest": result.revision_highest,
+        "figures": result.figures,
     }
 
 

@@ -18,6 +18,9 @@ from etcdshim.pb import rpc_pb2
 PUT_PATH: Final = "/etcdserverpb.KV/Put"
 RANGE_PATH: Final = "/etcdserverpb.KV/Range"
 
+KEYS_START: Final = b"bench/"
+KEYS_END: Final = b"bench0"  # the end of the range that holds every key
+
 _TAILS: Final = 16  # random values held in memory; each is made unique by its head
 _HEAD: Final = struct.Struct(">Q")
 _GRPC_PREFIX: Final = struct.Struct(">BL")
@@ -50,6 +53,11 @@ class Values:
         return len(value) == self.size and value.startswith(head) and value.endswith(tail)
 
 
+def number_of(value: bytes) -> int:
+    """The number of a value of 8 bytes or more (see `Values.pieces`)."""
+    return int.from_bytes(value[: _HEAD.size], "little")
+
+
 class Call(NamedTuple):
     """What to send."""
 
@@ -76,7 +84,13 @@ class Workload(Protocol):
 
 def key_of(index: int) -> bytes:
     """Key `index`; 14 bytes up to index 99,999,999."""
-    return b"bench/%08d" % index
+    return KEYS_START + b"%08d" % index
+
+
+def index_of(key: bytes) -> int | None:
+    """The inverse of `key_of`; None for a key that is none of ours."""
+    digits = key[len(KEYS_START) :]
+    return int(digits) if key.startswith(KEYS_START) and digits.isdigit() else None
 
 
 class Puts:
@@ -106,6 +120,14 @@ class Puts:
         if revision <= 0:
             raise WrongAnswer(f"put answered with revision {revision}")
         return revision
+
+
+class Rewrites(Puts):
+    """Puts that write to each key the value it was filled with: the keys stay fit for reads."""
+
+    def request(self, number: int) -> Call:
+        index = number % self._keys
+        return Call(0, self.encode(index, index))
 
 
 class Gets:

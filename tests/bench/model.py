@@ -24,6 +24,13 @@ class Model:
         self.revision += 1
         self.pairs[key] = kv_pb2.KeyValue(key=key, value=value, mod_revision=self.revision)
 
+    def delete(self, key: bytes) -> int:
+        """How many keys that deleted."""
+        if self.pairs.pop(key, None) is None:
+            return 0
+        self.revision += 1
+        return 1
+
     def answer(self, workload: Workload, call: Call) -> bytes:
         """What a server answers to a request."""
         body = message(call.body)
@@ -44,20 +51,28 @@ class Model:
     def range(self, asked: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
         end = asked.range_end or asked.key + b"\0"
         keys = sorted(key for key in self.pairs if asked.key <= key < end)
-        kvs = [self.pairs[key] for key in keys[: asked.limit or None]]
-        return rpc_pb2.RangeResponse(
-            header=self.header(), kvs=kvs, count=len(keys), more=len(kvs) < len(keys)
-        )
+        kvs = [] if asked.count_only else [self.pairs[key] for key in keys[: asked.limit or None]]
+        more = not asked.count_only and len(kvs) < len(keys)
+        return rpc_pb2.RangeResponse(header=self.header(), kvs=kvs, count=len(keys), more=more)
 
     def txn(self, asked: rpc_pb2.TxnRequest) -> rpc_pb2.TxnResponse:
-        (compare,), (success,) = asked.compare, asked.success
+        holds = all(self._holds(each) for each in asked.compare)
+        done = [self._do(each) for each in (asked.success if holds else asked.failure)]
+        return rpc_pb2.TxnResponse(header=self.header(), succeeded=holds, responses=done)
+
+    def _holds(self, compare: rpc_pb2.Compare) -> bool:
         pair = self.pairs.get(compare.key)
         assert (compare.target, compare.result) == (compare.MOD, compare.EQUAL)
-        holds = (pair.mod_revision if pair else 0) == compare.mod_revision
-        if holds:
-            self.put(success.request_put.key, success.request_put.value)
-            done = rpc_pb2.ResponseOp(response_put=rpc_pb2.PutResponse(header=self.header()))
-        else:
-            found = self.range(asked.failure[0].request_range)
-            done = rpc_pb2.ResponseOp(response_range=found)
-        return rpc_pb2.TxnResponse(header=self.header(), succeeded=holds, responses=[done])
+        return bool((pair.mod_revision if pair else 0) == compare.mod_revision)
+
+    def _do(self, op: rpc_pb2.RequestOp) -> rpc_pb2.ResponseOp:
+        match op.WhichOneof("request"):
+            case "request_put":
+                self.put(op.request_put.key, op.request_put.value)
+                put = rpc_pb2.PutResponse(header=self.header())
+                return rpc_pb2.ResponseOp(response_put=put)
+            case "request_delete_range":
+                count = self.delete(op.request_delete_range.key)
+                deleted = rpc_pb2.DeleteRangeResponse(header=self.header(), deleted=count)
+                return rpc_pb2.ResponseOp(response_delete_range=deleted)
+        return rpc_pb2.ResponseOp(response_range=self.range(op.request_range))

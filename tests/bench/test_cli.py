@@ -17,6 +17,9 @@ from cluster.supervisor import Supervisor
 
 USUAL_CASES = tuple(Case.parse(text) for text in USUAL)
 
+KILL = Case("put", 1, 4, kill=1.0)
+DOWN = Case("put", 1, 4, down=1)
+
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "160"})
@@ -28,8 +31,13 @@ def invoke(*arguments: str) -> Result:
         ({"cases": ()}, "nothing to compare"),
         ({"processes": 5}, "one client for each process"),
         ({"seconds": 0.0}, "longer than 0 s"),
-        ({"kill_after": 9.0}, "within the 5 s"),
-        ({"kill_after": 1.0, "endpoints": ("127.0.0.1:1",)}, "leave --endpoints away"),
+        ({"cases": (KILL,), "seconds": 1.0}, "within the 1 s"),
+        ({"cases": (KILL,), "endpoints": ("127.0.0.1:1",)}, "leave --endpoints away"),
+        ({"cases": (DOWN,), "endpoints": ("127.0.0.1:1",)}, "leave --endpoints away"),
+        ({"cases": (DOWN,), "shared": True}, "cannot share a cluster"),
+        ({"cases": (DOWN,), "nodes": 2}, "leave no majority"),
+        ({"cases": (Case("get-cold", 1, 4),), "nodes": 1}, "needs a second node"),
+        ({"cases": (Case("get-cold", 1, 4),), "endpoints": ("a:1",)}, "needs a second node"),
     ],
 )
 def test_plans_that_cannot_be(options: dict[str, Any], text: str) -> None:
@@ -39,12 +47,12 @@ def test_plans_that_cannot_be(options: dict[str, Any], text: str) -> None:
 
 
 def test_each_client_has_keys_of_its_own() -> None:
-    plan = Plan(cases=USUAL_CASES)
-    assert plan.key_count(Case("put", 256, 48)) == 10_032
-    assert plan.key_count(Case("put", 2**20, 48)) == 96
-    assert plan.key_count(Case("put", 0, 48)) == 10_032
+    assert Case("put", 256, 48).key_count == 10_032
+    assert Case("put", 2**20, 48).key_count == 96
+    assert Case("put", 0, 48).key_count == 10_032
+    assert Case("put", 256, 48, keys=100).key_count == 144
     for case in USUAL_CASES:
-        assert plan.key_count(case) % case.clients == 0
+        assert case.key_count % case.clients == 0
 
 
 def test_systems_take_turns_in_going_first() -> None:
@@ -61,7 +69,7 @@ def test_wrong_options_are_refused() -> None:
     assert invoke("put", "--size", "huge").exit_code == 2
     refused = invoke("put", "--kill-after", "9")
     assert refused.exit_code == 1
-    assert refused.stderr.startswith("racos bench: --kill-after must lie within")
+    assert refused.stderr.startswith("racos bench: the kill must lie within")
 
 
 @pytest.mark.process
@@ -116,9 +124,9 @@ def test_many_workloads_against_endpoints(etcd: Supervisor, tmp_path: Path) -> N
 
 
 def test_wrong_workload_is_one_line() -> None:
-    refused = invoke("compare", "--workload", "ycsb-e")
+    refused = invoke("compare", "--workload", "ycsb-z")
     assert refused.exit_code == 2
-    assert "'ycsb-e' is no workload" in refused.stderr
+    assert "'ycsb-z' is no workload" in refused.stderr
 
 
 @pytest.mark.process

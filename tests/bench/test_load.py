@@ -6,13 +6,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
 from bench.frames import Outcome
-from bench.load import Client, Load, LoadError, LoadResult, Window
+from bench.leases import GrantAll, Grants, KeepAlives
+from bench.load import Client, Load, LoadError, LoadResult, StreamClient, Window
 from bench.probe import leader_position, member_status
 from bench.workload import Gets, Puts, Values, Workload, framed, message
 from cluster.supervisor import Supervisor
@@ -134,9 +135,15 @@ class Answering:
     def __init__(self) -> None:
         self.revision = 0
         self.failures = 0  # answer so many calls with "unavailable" first
+        self.open = asyncio.Event()  # answers wait for it
+        self.open.set()
         self.silent = False
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if self.silent:
+            while (await receive())["type"] != "http.disconnect":
+                pass  # until the client gives up
+            return
         assert scope["path"] == "/etcdserverpb.KV/Put"
         body = b""
         more = True
@@ -145,9 +152,7 @@ class Answering:
             body += event.get("body", b"")
             more = event.get("more_body", False)
         rpc_pb2.PutRequest.FromString(message(body))
-        if self.silent:
-            await receive()  # until the client gives up
-            return
+        await self.open.wait()
         outcome = Outcome(200, 0, "")
         if self.failures > 0:
             self.failures -= 1
@@ -257,3 +262,116 @@ async def test_retry_forgets_the_answer_that_was_cut_off() -> None:
     client.body, client.more = b"half", [b"an", b"answer"]
     client.send(1.0)
     assert (client.body, client.more) == (b"", [])
+
+
+# An open loop.
+
+
+async def loaded(load: Load, seconds: float) -> LoadResult:
+    """As `run`, in the background of what a test does meanwhile."""
+    now = monotonic()
+    return await load.run(Window(now, now + seconds))
+
+
+async def test_operations_arrive_at_their_rate() -> None:
+    async with serving(Answering()) as endpoint:
+        load = Load(puts_of(1), [endpoint], clients=8, rate=300)
+        result = await run(load, seconds=0.4)
+    assert result.successes == pytest.approx(120, abs=4)
+    assert result.figures == {"unsent": 0}
+
+
+async def test_a_stall_counts_for_all_that_would_have_been_asked() -> None:
+    app = Answering()
+    async with serving(app) as endpoint:
+        load = Load(puts_of(1), [endpoint], clients=2, rate=200)
+        await load.open()
+        loading = asyncio.create_task(loaded(load, 0.8))
+        while load.done < 20:  # bounded by the run itself
+            assert not loading.done()
+            await asyncio.sleep(0)
+        app.open.clear()
+        await asyncio.sleep(0.3)  # the stall itself
+        app.open.set()
+        result = await loading
+        load.close()
+    assert result.successes == pytest.approx(160, abs=8)
+    late = sum(count for upper, count in result.latency.steps() if upper > 0.05)
+    # 60 operations were due in the stall; those of its last 50 ms were less late than that.
+    assert 40 <= late <= 75
+    assert 0.28 < result.latency.maximum < 0.7
+
+
+async def test_a_loop_that_is_late_itself_is_charged() -> None:
+    async with serving(Answering()) as endpoint:
+        load = Load(puts_of(1), [endpoint], clients=50, rate=200)
+        await load.open()
+        loading = asyncio.create_task(loaded(load, 0.4))
+        while load.done < 10:  # bounded by the run itself
+            assert not loading.done()
+            await asyncio.sleep(0)
+        sleep(0.15)  # noqa: ASYNC251 (a busy process is what is tested)
+        result = await loading
+        load.close()
+    late = sum(count for upper, count in result.latency.steps() if upper > 0.05)
+    assert 15 <= late <= 35
+
+
+async def test_what_no_client_was_free_for_is_told() -> None:
+    app = Answering()
+    async with serving(app) as endpoint:
+        load = Load(puts_of(1), [endpoint], clients=2, rate=100)
+        await load.open()
+        app.open.clear()
+        loading = asyncio.create_task(loaded(load, 0.3))
+        await asyncio.sleep(0.35)
+        app.open.set()
+        result = await loading
+        load.close()
+    assert result.operations == 0
+    assert result.figures["unsent"] == pytest.approx(28, abs=2)
+
+
+# Clients with a stream each.
+
+
+def keep_alives(endpoints: list[str], **options: Any) -> Load:
+    return Load(KeepAlives(TOKEN, LEASES), endpoints, clients=4, streams=True, **options)
+
+
+TOKEN, LEASES = 11, 20
+
+
+async def test_leases_are_kept_alive_over_streams(etcd: Supervisor) -> None:
+    with pytest.raises(LoadError, match="TTL 0 s"):
+        await run(keep_alives(etcd.endpoints()), count=4)
+    grants = Load(GrantAll(TOKEN, LEASES), etcd.endpoints(), clients=4)
+    await run(grants, count=LEASES)
+    result = await run(keep_alives(etcd.endpoints()), count=100)
+    assert result.operations == 100
+    open_loop = await run(keep_alives(etcd.endpoints(), rate=200), seconds=0.3)
+    assert open_loop.successes == pytest.approx(60, abs=4)
+
+
+async def test_leases_are_granted_and_revoked(etcd: Supervisor) -> None:
+    result = await run(Load(Grants(5), etcd.endpoints(), clients=4), count=50)
+    assert result.operations == 50
+    again = await run(Load(Grants(5), etcd.endpoints(), clients=4), count=50)
+    assert again.operations == 50  # nothing was left of the first
+
+
+async def test_stream_that_is_silent_is_an_error_in_time() -> None:
+    app = Answering()
+    app.silent = True
+    async with serving(app) as endpoint:
+        with pytest.raises(LoadError, match=r"no answer in 0\.1 s"):
+            await run(keep_alives([endpoint], timeout=0.1))
+
+
+async def test_answer_that_nobody_asked_for_is_found() -> None:
+    connection, _ = connected()
+    load = Load(KeepAlives(TOKEN, LEASES), ["host:1"], clients=1, streams=True)
+    failures: list[str] = []
+    load.fail = failures.append  # type: ignore[method-assign, assignment]
+    StreamClient(load, 0, connection).heard(b"", 1.0)
+    assert failures == ["host:1: an answer that nobody asked for"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
+from bench.fill import Fill, Filling, FillMany
 from bench.mixes import RECIPES, Mix
-from bench.pages import LIMIT, Pages
+from bench.pages import LIMIT, Counts, Pages
 from bench.swaps import Swaps
-from bench.workload import Values, Workload, WrongAnswer, framed, key_of, message
+from bench.workload import Rewrites, Values, Workload, WrongAnswer, framed, key_of, message
 from etcdshim.pb import rpc_pb2
 from tests.bench.model import Model
 
@@ -58,6 +60,66 @@ def test_inserts_are_new_keys_without_gaps() -> None:
             play(workload, model, number)
     assert sorted(model.pairs) == [key_of(index) for index in range(len(model.pairs))]
     assert len(model.pairs) > 3000
+
+
+def begun_scan() -> tuple[Mix, Model, int]:
+    """A mix whose inserts have all been answered, and a long scan that has begun."""
+    workload, model = mix("ycsb-e"), Model(VALUES, KEYS)
+    for number in range(1000):
+        call = workload.request(number)
+        asked = rpc_pb2.RangeRequest.FromString(message(call.body))
+        if call.method == 0 and asked.limit > KEYS + 5 and len(model.pairs) > KEYS + 2:
+            return workload, model, number
+        play(workload, model, number)
+    raise AssertionError("no long scan")
+
+
+def test_scans_walk_over_old_and_new_keys() -> None:
+    workload, model = mix("ycsb-e"), Model(VALUES, KEYS)
+    for number in range(600):
+        play(workload, model, number)
+    assert len(model.pairs) > KEYS + 10
+
+
+@pytest.mark.parametrize("back", [1, 2, 8])
+def test_scan_without_a_key_is_found(back: int) -> None:
+    workload, model, number = begun_scan()
+    key = sorted(model.pairs)[-back]  # the newest one, another new one, an old one
+    assert (key >= key_of(KEYS)) == (back < 3)
+    del model.pairs[key]
+    with pytest.raises(WrongAnswer, match=f"misses {key!r}"):
+        play(workload, model, number)
+
+
+def test_scan_may_lack_a_key_that_is_on_its_way() -> None:
+    workload, model, number = begun_scan()
+    answer = model.answer(workload, workload.request(number))
+    place = len(model.pairs)
+    insert = next(each for each in range(number, 9999) if workload.kind_and_key(each) == (2, place))
+    play(workload, model, insert)
+    assert workload.check(number, answer) > 0
+
+
+def test_wrong_scans_are_found() -> None:
+    def refused(text: str, change: Callable[[rpc_pb2.RangeResponse], object]) -> None:
+        workload, model, number = begun_scan()
+        body = model.answer(workload, workload.request(number))
+        scan = rpc_pb2.RangeResponse.FromString(message(body))
+        change(scan)
+        with pytest.raises(WrongAnswer, match=text):
+            workload.check(number, framed(scan.SerializeToString()))
+
+    def swap_values(scan: rpc_pb2.RangeResponse) -> None:
+        scan.kvs[0].value = scan.kvs[1].value
+
+    def go_back(scan: rpc_pb2.RangeResponse) -> None:
+        scan.header.revision = KEYS
+
+    refused("wrong pair", lambda scan: scan.kvs.insert(1, scan.kvs[0]))
+    refused("wrong pair b'bench/x'", lambda scan: setattr(scan.kvs[0], "key", b"bench/x"))
+    refused("wrong pair", swap_values)
+    refused("found 103 keys", lambda scan: scan.kvs.extend([scan.kvs[0]] * (103 - len(scan.kvs))))
+    refused(f"at revision {KEYS}, ", go_back)
 
 
 def test_latest_reads_what_was_inserted_last() -> None:
@@ -163,6 +225,41 @@ def test_pages_walk_over_all_keys() -> None:
         assert workload.check(number, body) == model.revision
         sizes.append(len(rpc_pb2.RangeResponse.FromString(message(body)).kvs))
     assert sizes == [LIMIT, LIMIT, 10, LIMIT]
+
+
+def test_counts_are_exact() -> None:
+    workload, model = Counts(VALUES, 30), Model(VALUES, 30)
+    assert play(workload, model, 0) == 1
+    assert not model.range(rpc_pb2.RangeRequest.FromString(message(workload.request(0).body))).kvs
+    del model.pairs[key_of(7)]
+    with pytest.raises(WrongAnswer, match="count answered with 29, 30 expected"):
+        play(workload, model, 0)
+
+
+def test_rewrites_leave_every_key_as_it_was() -> None:
+    workload, model = Rewrites(VALUES, 10), Model(VALUES, 10)
+    before = {key: pair.value for key, pair in model.pairs.items()}
+    for number in range(25):
+        play(workload, model, number)
+    assert {key: pair.value for key, pair in model.pairs.items()} == before
+    assert model.revision == 1 + 10 + 25
+
+
+@pytest.mark.parametrize("filling", [Fill(VALUES, 40, 275), FillMany(VALUES, 40, 275)])
+def test_filling_puts_what_is_missing(filling: Filling) -> None:
+    model = Model(VALUES, 40)
+    for number in range(filling.operations):
+        assert play(filling, model, number) == 1
+    assert len(model.pairs) == 275
+    assert all(VALUES.matches(index, model.pairs[key_of(index)].value) for index in range(275))
+
+
+def test_filling_that_was_cut_short_is_found() -> None:
+    filling, model = FillMany(VALUES, 0, 100), Model()
+    answer = rpc_pb2.TxnResponse.FromString(message(model.answer(filling, filling.request(0))))
+    del answer.responses[-1]
+    with pytest.raises(WrongAnswer, match="answered with 99"):
+        filling.check(0, framed(answer.SerializeToString()))
 
 
 def test_wrong_pages_are_found() -> None:

@@ -20,7 +20,6 @@ WORKLOAD = {
     "repetitions": 3,
     "seconds": 2.0,
     "warm_up": 1.0,
-    "kill_after": None,
 }
 MACHINE = Machine(2, "a CPU", 2**30, "6.0", "3.11.0", "ext4", "abc123")
 
@@ -150,7 +149,7 @@ def test_overview_of_one_system_has_no_ratio() -> None:
 
 def test_fault_run_shows_gap_errors_and_victim() -> None:
     torn = measurement("etcd", 2000, errors={"cut off": 7}, killed="n2", killed_at_s=1.0)
-    text = text_of(comparison(torn, kill_after=1.0))
+    text = text_of(comparison(replace(torn, case=replace(torn.case, kill=1.0))))
     assert cells(text, "longest gap, ms") == ["1"]
     assert cells(text, "errors") == ["7"]
     assert "etcd: killed n2" in text
@@ -198,13 +197,13 @@ def test_size_text(size: int, text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kill_after", "varied"), [(None, False), (None, True), (1.0, False)])
-def test_plot_is_a_picture(tmp_path: Path, kill_after: float | None, varied: bool) -> None:
+@pytest.mark.parametrize(("kill", "varied"), [(0.0, False), (0.0, True), (1.0, False)])
+def test_plot_is_a_picture(tmp_path: Path, kill: float, varied: bool) -> None:
     from bench.plot import draw
 
-    fault = {} if kill_after is None else {"killed": "n1", "killed_at_s": 1.0}
+    fault = {"killed": "n1", "killed_at_s": 1.0} if kill else {}
     measurements = [
-        measurement(system, count, case=Case("put", size, 4), **fault)
+        measurement(system, count, case=Case("put", size, 4, kill=kill), **fault)
         for system, count in (("racos", 300), ("etcd", 100))
         for size in (256, 65536)
     ]
@@ -214,7 +213,7 @@ def test_plot_is_a_picture(tmp_path: Path, kill_after: float | None, varied: boo
             measurements += [measurement(each, 50, case=case) for each in ("racos", "etcd")]
     empty = measurement("etcd", 0, case=Case("put", 2**20, 4))
     path = tmp_path / "plot.png"
-    draw(comparison(*measurements, empty, kill_after=kill_after), path)
+    draw(comparison(*measurements, empty), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from bench.cases import WORKLOADS, Case
+from bench.cases import GROWTH, WORKLOADS, Case
 from bench.cli import app
 from bench.draws import DISTRIBUTIONS, EXPONENT
+from bench.fanout import WRITERS
+from bench.kube import PAGE_LIMIT, RESOURCES, SHARES
 from bench.mixes import RECIPES
 from bench.pages import LIMIT
+from bench.suite import SUITES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "bench.md").read_text()
 LINES = [
@@ -28,12 +31,14 @@ def test_commands_are_understood(words: list[str]) -> None:
     group = typer.main.get_command(app)
     command = getattr(group, "commands")[words[0]]  # noqa: B009 (a group, says typer, of any type)
     parsed = command.make_context(words[0], words[1:]).params
+    assert (parsed.get("suite") or "full") in SUITES
     for text in parsed.get("workload") or ():
         Case.parse(text)
 
 
 def test_the_table_has_every_workload() -> None:
-    told = re.findall(r"^\| `([a-z-]+)` \|", TEXT, flags=re.MULTILINE)
+    workloads = TEXT.split("## Workloads")[1].split("## Suites")[0]
+    told = re.findall(r"^\| `([a-z-]+)` \|", workloads, flags=re.MULTILINE)
     assert sorted(told) == sorted(WORKLOADS)
 
 
@@ -49,3 +54,27 @@ def test_distributions_and_limits_are_as_told() -> None:
         assert f"`{name}`" in TEXT
     assert f"exponent {EXPONENT:g}" in TEXT
     assert f"| {LIMIT} keys of a range" in TEXT
+
+
+def test_the_kubernetes_like_mix_is_as_told() -> None:
+    leases, pods, configmaps, _ = RESOURCES
+    assert f"{leases.share} % leases of nodes and {pods.share} % pods" in TEXT
+    assert (pods.sizes, configmaps.sizes) == (4, 2)
+    flowing = " ".join(TEXT.split())
+    shares = [share for _, share in SHARES.values()]
+    assert [int(each) for each in re.findall(r"(\d+) %", flowing.split("Of the operations")[1])][
+        : len(shares)
+    ] == shares
+    assert f"in pages of {PAGE_LIMIT} at one revision" in flowing
+
+
+def test_watchers_and_growth_are_as_told() -> None:
+    assert f"`watch`: {WRITERS} writers in each process" in TEXT
+    assert [text.partition(":")[0] for text in GROWTH] == ["get", "page", "count", "rewrite"]
+
+
+def test_every_part_of_a_suite_is_told() -> None:
+    told = dict(re.findall(r"^\| `([a-z]+)` \| ((?:`[a-z-]+`(?:, )?)+) \|", TEXT, re.MULTILINE))
+    assert {name: re.findall(r"`([a-z-]+)`", parts) for name, parts in told.items()} == {
+        name: [part.name for part in parts] for name, parts in SUITES.items()
+    }
