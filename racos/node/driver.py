@@ -51,6 +51,8 @@ HEALING_QUEUE_BYTES_MAX = 16 << 20  # above it no fragment is healed
 class Driver:
     """Feed it frames, commands and time; call `turn` after each set of inputs."""
 
+    wake_at = inf  # call `turn` then, even if nothing comes
+
     def __init__(
         self,
         settings: Settings,
@@ -121,7 +123,6 @@ class Driver:
         self._lazy_since: float | None = None
         self._swept_at = self._ticked_at = clock()
         self.connected = 0  # bit set of lanes
-        self.wake_at = inf  # call `turn` then, even if nothing comes
         self.values.now = clock()
         past = self._recover(self.keeper.kit.history(self.quorum.total, known))
         memory = memory_of(vow)
