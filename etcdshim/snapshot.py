@@ -11,6 +11,7 @@ from etcdshim.backend import Backend
 from etcdshim.errors import BackendFailure, Refusal, translate
 from etcdshim.header import Headers, check_call
 from etcdshim.pb import rpc_pb2 as pb
+from etcdshim.steady import view_of
 from racos.backup.contents import SCHEMA_VERSION, Facts, MemberFacts
 from racos.backup.snapshot import Snapshot
 
@@ -35,7 +36,7 @@ class SnapshotService:
         if self._sending >= AT_ONCE_MAX:
             raise Refusal.TOO_MANY_REQUESTS.error()
         load = partial(self._backend.load, background=True)
-        snapshot = Snapshot(self._backend.view(), load, self._facts())
+        snapshot = Snapshot(view_of(self._backend), load, self._facts())
         self._sending += 1
         try:
             await self._send(snapshot, stream)

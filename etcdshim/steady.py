@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 
 from etcdshim.backend import Backend
-from etcdshim.errors import Refusal
+from etcdshim.errors import BackendFailure, Refusal, translate
 from racos.mvcc.fingerprint import Fingerprint
+from racos.mvcc.view import View
 
 KEYS_PER_STEP = 256  # about a millisecond
+
+
+def view_of(backend: Backend) -> View:
+    """The store as it is now. Raises GrpcError if it cannot be shown."""
+    try:
+        return backend.view()
+    except BackendFailure as failure:
+        raise translate(failure) from None
 
 
 async def fingerprint(backend: Backend, revision: int) -> tuple[Fingerprint, int]:
     """The finished hash at a revision (the current one if it is not above 0), and the store's
     revision. Raises GrpcError for one that is compacted or in the future."""
-    view = backend.view()
+    view = view_of(backend)
     try:
         wanted = revision if revision > 0 else view.revision
         if wanted < view.compact_revision:

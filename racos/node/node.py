@@ -20,7 +20,7 @@ from racos.core.quorum import Quorum, bits
 from racos.core.replica import Settings
 from racos.core.settings import ROUNDS_MAX
 from racos.erasure.codec import Codec
-from racos.errors import RequestTimedOut, ServerStopped, ShelfError
+from racos.errors import RequestTimedOut, ServerStopped, ShelfError, Unavailable
 from racos.mvcc.command import (
     Alarm,
     AlarmSwitch,
@@ -89,6 +89,7 @@ class Node:
         self._listeners: list[Callable[[int, int], None]] = []
         self._scheduled = False
         self._stopped = False
+        self._may_be_blank = True  # its disk was lost, and nothing has come yet
         self._timer: asyncio.TimerHandle | None = None
         self._lock = DirectoryLock(config.data_dir)
         self._data = DataDir(config, identity, disk)
@@ -377,11 +378,21 @@ class Node:
         return self.driver.leases.new_id()
 
     def range(self, request: Range) -> RangeResult:
-        """Local read at once. Raises Compacted or FutureRevision."""
+        """Local read at once. Raises Compacted, FutureRevision, or Unavailable if blank."""
+        if self._may_be_blank:
+            self._check_not_blank()
         return self.driver.store.range(request)
 
+    def _check_not_blank(self) -> None:
+        silence = self.driver.silence
+        self._may_be_blank = silence is not None and silence.is_blank(self.revision)
+        if self._may_be_blank:
+            raise Unavailable("etcdserver: no leader")
+
     async def read_txn(self, request: Txn) -> TxnResult:
-        """Local evaluation of a transaction that only reads."""
+        """Local evaluation of a transaction that only reads; see `range`."""
+        if self._may_be_blank:
+            self._check_not_blank()
         loaded: dict[CodedValue, bytes] = {}
         store = self.driver.store
         while missing := [v for v in store.values_needed(request) if v not in loaded]:
@@ -410,7 +421,9 @@ class Node:
         return [found[value] for value in values]
 
     def view(self) -> View:
-        """The store as it is now, to be read while writes go on. Close it."""
+        """The store as it is now, to be read while writes go on; see `range`. Close it."""
+        if self._may_be_blank:
+            self._check_not_blank()
         return self.driver.store.view()
 
     def alarms(self) -> tuple[Alarm, ...]:

@@ -72,6 +72,11 @@ class Silence:
         upto = -1 if replica.vow.upto is None else replica.vow.upto
         return Progress(upto, replica.window.round, len(self._healer.holdings.missing))
 
+    def is_blank(self, revision: int) -> bool:
+        """Whether this node, whose store is at this revision, has lost its state and nothing has
+        come yet: what it would show has never been."""
+        return self._replica.vow.silent and revision <= 1
+
     def tick(self, now: float) -> None:
         """OSError if the disk fails."""
         vow = self._replica.vow

@@ -167,7 +167,7 @@ class Faults:
         """A disk is lost, unless f are by now: a node counts until it takes part again."""
         machine = self._some(source)
         lost = sum(each.is_lost for each in self._machines if each is not machine)
-        if lost < self.options.faults_max:
+        if self.options.loses_disks and lost < self.options.faults_max:
             self._trace(f"n{machine.lane} is to lose its disk: {how}")
             machine.kill(power=source.random() < 0.5, why=how)
             machine.harm = how

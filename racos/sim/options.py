@@ -84,8 +84,9 @@ class Options:
 
     @property
     def loses_disks(self) -> bool:
-        """Whether nodes may lose their memory: then all take the vow of `racos.core.vow`."""
-        return self.on("wipe") or self.on("damage")
+        """Whether nodes may lose their memory: then all take the vow of `racos.core.vow`, which the
+        queue engine does not know."""
+        return self.engine == LANES and (self.on("wipe") or self.on("damage"))
 
     def text(self) -> str:
         """All that differs from the defaults, for the eye."""

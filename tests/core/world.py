@@ -171,10 +171,8 @@ class Node:
             batch = self.batches[position]
             if self.said.fragments.get(slot) or not batch.coded:
                 continue
-            others = 0
-            for peer in self.world.alive():
-                others |= peer.said.fragments.get(slot, 0)
-            if others.bit_count() < self.world.quorum.data:
+            others = [peer.said.fragments.get(slot, 0) for peer in self.world.alive()]
+            if len({index for mask in others for index in bits(mask)}) < self.world.quorum.data:
                 return False
             own = Payload(batch.descriptor, True, {self.lane: [b"healed"]})
             record = PayRecord(slot[1], slot[0], own, 1 << self.lane, says_one=False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
 
 from cluster.commands import run
-from cluster.supervisor import ClusterError, LocalCluster
+from cluster.supervisor import READY_TIMEOUT, ClusterError, LocalCluster
 from tests.compat.endpoints import channel
 from tests.e2e.calls import Client
 from tests.e2e.serving import contents
@@ -118,3 +120,31 @@ def test_one_that_is_alone_refuses_to_begin_anew(told: Told, tmp_path: Path) -> 
         cluster.start("n1")
         cluster.wait_ready(names=["n1"])
         assert values(cluster, "n1") == [value(number) for number in range(VALUES)]
+
+
+def test_what_a_member_shows_while_it_has_lost_everything_and_the_others_are_away(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with LocalCluster(3, data_dir=tmp_path / "three") as cluster:
+        put_all(cluster, "n1", 0)
+        for name in cluster.names:
+            cluster.kill(name)
+        shutil.rmtree(cluster.data_path("n3"))
+        cluster.start("n3")
+        deadline = time.monotonic() + READY_TIMEOUT
+        while cluster.figure("n3", "racos_silent") is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert cluster.figure("n3", "racos_silent") == 1
+        assert cluster.figure("n3", "racos_silent_upto_round") == -1
+        assert not cluster.is_ready("n3")
+        with channel(cluster.endpoint("n3")) as opened, pytest.raises(grpc.RpcError) as refused:
+            Client(opened).range(key=b"key/000", serializable=True)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert run(["cluster", "status", "--data-dir", str(cluster.directory)]) == 0
+        told = [line.split() for line in capfd.readouterr().out.splitlines()]
+        assert ["silent" in words for words in told if words[:1] == ["n3"]] == [True]
+        for name in ("n1", "n2"):
+            cluster.start(name)
+        cluster.wait_ready()
+        assert values(cluster, "n3") == [value(number) for number in range(VALUES)]

@@ -21,6 +21,7 @@ from racos.core.vow import Vow
 from racos.mvcc.command import Put
 from racos.node import records, wire
 from racos.node.checkpoint import read_applied
+from racos.node.healer import Healing
 from racos.node.silence import TELL_SECONDS
 from racos.storage.log import Log
 from racos.storage.vow import read_vow
@@ -171,6 +172,25 @@ def test_a_crash_on_the_way_leaves_it_silent_with_what_it_has_taken() -> None:
     run_until_all_speak(cluster)
     cluster.crash(0)
     assert_readable(cluster, range(6))
+
+
+def test_it_has_no_vote_before_its_fragments_are_healed() -> None:
+    cluster = begun(3, 1, 2)
+    lose(cluster, 1)
+    usual = cluster.options
+    cluster.options = usual._replace(healing=Healing(bytes_per_second=1))
+    cluster.start(1)
+    cluster.run(4.0)
+    silence = cluster.driver(1).silence
+    assert silence is not None
+    progress = silence.progress
+    assert progress is not None
+    assert progress.applied > progress.upto > 0
+    assert progress.missing > 0
+    cluster.crash(1)
+    cluster.options = usual
+    cluster.start(1)
+    run_until_all_speak(cluster)
 
 
 def test_the_vow_outlives_a_restart() -> None:
