@@ -16,8 +16,10 @@ from racos.core.messages import Payload, PayRecord
 from racos.core.quorum import bits
 from racos.mvcc.shelf import Shelf
 from racos.node import entries, records
+from racos.node.fetching import AtOnce, Fetching, Reader
 from racos.node.library import GRACE_SECONDS, Library
 from racos.node.retention import Retention, write_start
+from racos.storage.ahead import NotYet
 from racos.storage.log import Log, Scan
 from racos.storage.scan import Stored
 
@@ -57,10 +59,12 @@ class Cleaner:
         "_copied",
         "_damaged",
         "_emptying",
+        "_fetching",
         "_given_up",
         "_library",
         "_log",
         "_now",
+        "_record",
         "_removed_bytes",
         "_removed_segments",
         "_report",
@@ -82,7 +86,9 @@ class Cleaner:
         reserve_again: Callable[[], int],
         report: Callable[[str], None],
         limits: Space | None = None,
+        reader: Reader | None = None,
     ) -> None:
+        self._fetching = Fetching(reader or AtOnce())
         self.limits = limits or Space()
         self._log = log
         self._shelf = shelf
@@ -94,6 +100,7 @@ class Cleaner:
         self._now = 0.0
         self._allowance = 0.0  # bytes that may be copied now
         self._scan: Scan | None = None  # of the segment that is being emptied
+        self._record: Stored | None = None  # of it, which is being copied
         self._emptying = 0
         self._given_up: set[int] = set()  # segments that could not be emptied: damage in them
         self._condemned: dict[int, int] = {}  # segment -> log sequence when nothing was left in it
@@ -125,7 +132,7 @@ class Cleaner:
             return
         if self._scan is None:
             self._choose()
-        while self._scan is not None and self._allowance > 0:
+        while self._scan is not None and self._allowance > 0 and not self._fetching.busy:
             self._step(self._scan)
 
     def _below(self) -> int:
@@ -181,19 +188,28 @@ class Cleaner:
         ]
         if little:
             self._emptying = min(little)[1]
-            self._scan = self._log.scan(self._emptying)
+            self._scan = self._log.scan(self._emptying, may_wait=False)
 
     def _step(self, scan: Scan) -> None:
-        stored = scan.next()
+        """One record; again from its beginning once what it takes is in memory."""
         self._allowance -= _RECORD_BYTES
-        if stored is None or not self._library.live[self._emptying]:
+        try:
+            stored = self._record = self._record or scan.next()
+            if stored is None or not self._library.live[self._emptying]:
+                self._finish(scan)
+            elif stored.kind in (records.Kind.PAY, records.Kind.KEPT):
+                self._keep(scan, stored)
+        except NotYet:
+            self._fetching.start(scan)
+        except OSError as error:
+            self._report(f"log.unreadable {self._log.name(self._emptying)}: {error.strerror}")
             self._finish(scan)
-        elif stored.kind in (records.Kind.PAY, records.Kind.KEPT):
-            self._keep(scan, stored)
+        else:
+            self._record = None
 
     def _finish(self, scan: Scan) -> None:
         scan.close()
-        self._scan = None
+        self._scan = self._record = None
         self._rewritten += 1
         if left := self._library.live[self._emptying]:
             self._given_up.add(self._emptying)
@@ -215,7 +231,7 @@ class Cleaner:
         if not scan.intact(stored):
             self._drop(position, sum([1 << index for index in wanted]))
             return
-        read = self._log.read
+        read = scan.read
         fragments = {i: [read(place) for place in places] for i, places in wanted.items()}
         held = sum([1 << index for index in fragments])
         payload = Payload(records.unseal(read(stored.blob_places[0])), True, fragments)

@@ -96,6 +96,7 @@ class Driver:
             stage=stage,
             space=options.space,
             scrubbing=options.scrubbing,
+            reader=options.reader,
             applied=known,
             first_number=settings.incarnation << 16,
         )

@@ -21,6 +21,7 @@ from racos.node import records
 from racos.node.checkpoint import read_configs, write_configs
 from racos.node.cleaner import Cleaner, Space, SpaceStatistics
 from racos.node.engines import KITS, Kit
+from racos.node.fetching import AtOnce, Reader
 from racos.node.retention import Retention, read_start
 from racos.node.scrubber import Scrubber, Scrubbing
 from racos.node.transfer import Receiver, Sender, Stage
@@ -71,6 +72,7 @@ class Keeper:
         stage: Stage | None = None,
         space: Space | None = None,
         scrubbing: Scrubbing | None = None,
+        reader: Reader | None = None,
         applied: int = 0,
         first_number: int = 0,
     ) -> None:
@@ -98,8 +100,11 @@ class Keeper:
             self._reserve_again,
             report,
             space,
+            reader,
         )
-        self.scrubber = Scrubber(log, self.library, report, scrubbing or Scrubbing())
+        self.scrubber = Scrubber(
+            log, self.library, report, scrubbing or Scrubbing(), reader or AtOnce()
+        )
         self.sender = Sender(log, shelf, self.library)
         self.receiver = Receiver(
             log,

@@ -48,6 +48,7 @@ from racos.node.flusher import LogFlusher
 from racos.node.healer import Healing
 from racos.node.identity import Identity
 from racos.node.ports import Options
+from racos.node.reader import DiskReader
 from racos.node.scrubber import Scrubbing
 from racos.node.wire import Hello, WireError
 from racos.storage.disk import Disk, OsDisk
@@ -102,6 +103,7 @@ class Node:
                 name=config.name,
             )
             self._flusher = LogFlusher(self._loop, self._flushed, self._fail)
+            self._reader = DiskReader(self._loop)
             self._mesh = self._make_mesh()
             self.driver = self._start_driver()
             self._alarm_keeper = self._make_alarm_keeper()
@@ -182,6 +184,7 @@ class Node:
                 flushes=Flushes.within(sizes.memtable // 2, sizes.segment),
                 scrubbing=Scrubbing(config.scrub_bytes_per_second),
                 engine=config.engine,
+                reader=self._reader,
                 auditing=Auditing(config.corrupt_check_seconds, differ=self._differ),
             ),
             hello=Hello(config.name, config.advertise_client_urls),
@@ -217,6 +220,7 @@ class Node:
         self.stop()
         await self._mesh.close()
         self._flusher.close()
+        self._reader.close()
         self._data.close_index()
         self._lock.close()
 
@@ -253,18 +257,14 @@ class Node:
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(TIMER_SECONDS, self._on_timer)
         now = self._loop.time()
-        try:
-            self._watch_room(now)
-        except OSError as error:
-            self._fail(error)
+        self._watch_room(now)
         self._alarm_keeper.tick(now)
         self._schedule()
 
     def _watch_room(self, now: float) -> None:
         room, index = self._data.room, self._data.index
         if room.tick(now):
-            state = "short" if room.is_short else "well"
-            log.warning("disk.%s free_bytes=%d", state, room.free_bytes)
+            log.warning("disk.%s free_bytes=%d", room.state, room.free_bytes)
             self._alarm_keeper.hurry()
             self._compact_at = now
         self.driver.keeper.is_cramped = room.is_cramped
@@ -452,8 +452,8 @@ class Node:
         return SEGMENT_HEADER_BYTES + own
 
     def defragment(self) -> None:
-        """Begin to give back what the index does not need any more; returns at once."""
-        if self._data.index is not None and not self._stopped:
+        """Begin to give back what the index does not need any more."""
+        if self._data.index is not None:
             self._data.index.compact()
 
     def history(self, start: int, end: int) -> Iterable[tuple[int, Sequence[Event]]]:

@@ -11,6 +11,7 @@ from racos.node.auditor import Auditing
 from racos.node.batcher import Limits
 from racos.node.checkpoint import Flushes
 from racos.node.cleaner import Space
+from racos.node.fetching import AtOnce, Reader
 from racos.node.healer import Healing
 from racos.node.scrubber import Scrubbing
 from racos.storage.log import Batch
@@ -40,3 +41,4 @@ class Options(NamedTuple):
     auditing: Auditing = Auditing()
     flushes: Flushes = Flushes()
     engine: str = LANES
+    reader: Reader = AtOnce()

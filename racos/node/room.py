@@ -84,6 +84,10 @@ class Room:
     def is_cramped(self) -> bool:
         return self.free_bytes < self.sizes.cramped or not self._ballast.is_whole
 
+    @property
+    def state(self) -> str:
+        return "short" if self.is_short else "well"
+
     def tick(self, now: float) -> bool:
         """Look at the disk if it is time; whether it has become short, or ceased to be."""
         written = self._written()
@@ -98,6 +102,12 @@ class Room:
         return self.is_short != before
 
     def _look(self) -> None:
+        try:
+            self._ask()
+        except OSError:  # a disk that cannot even be asked takes nothing; the log will say why
+            self.free_bytes, self.is_short = 0, True
+
+    def _ask(self) -> None:
         ballast, sizes = self._ballast, self.sizes
         self.free_bytes = self._space().free
         while not ballast.is_whole and self.free_bytes > sizes.high and ballast.grow():

@@ -6,14 +6,16 @@ damaged nothing but places is trusted: all that the index names in it is looked 
 damaged fragment is dropped, and the healer makes it good; everything else is named.
 
 Small steps, from the driver's tick: at most `bytes_per_second`, and about a quarter of a megabyte
-between two looks at the allowance, which takes some tenths of a millisecond to read and to check.
+between two looks at the allowance, which takes some tenths of a millisecond to check. What is not
+in memory is read off the node's loop; only behind a damaged head the loop waits for the disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -21,13 +23,17 @@ from racos.core.messages import PayRecord
 from racos.erasure.verify import BadFragment, check_fragment
 from racos.node import batch as batches
 from racos.node import entries, records
+from racos.node.fetching import Fetching, Reader
 from racos.node.library import Library, Unreadable
+from racos.storage.ahead import NotYet
 from racos.storage.log import Log, Place, Scan
 from racos.storage.record import body_crc
 from racos.storage.scan import Stored
 
 STEP_BYTES = 256 << 10
 _RECORD_BYTES = 200  # what looking at a record costs at least, as bytes of the allowance
+
+_T = TypeVar("_T")
 
 
 class Scrubbing(NamedTuple):
@@ -58,6 +64,7 @@ class Scrubber:
         "_done_bytes",
         "_dropped",
         "_ended_at",
+        "_fetching",
         "_library",
         "_log",
         "_now",
@@ -74,8 +81,10 @@ class Scrubber:
         library: Library,
         report: Callable[[str], None],
         limits: Scrubbing,
+        reader: Reader,
     ) -> None:
         self.limits = limits
+        self._fetching = Fetching(reader)
         self._log = log
         self._library = library
         self._report = report
@@ -97,7 +106,7 @@ class Scrubber:
             self._all_bytes = max(1, self._log.size_bytes)
             self._done_bytes = 0
             self._work = self._pass()
-        while self._work is not None and self._allowance > 0:
+        while self._work is not None and self._allowance > 0 and not self._fetching.busy:
             self._step(self._work)
 
     def _is_due(self) -> bool:
@@ -141,9 +150,9 @@ class Scrubber:
                     self._report(f"scrub.damaged {self._log.name(number)}: {why}")
 
     def _segment(self, number: int) -> Iterator[int]:
-        with closing(self._log.scan(number, ahead_bytes=STEP_BYTES)) as scan:
+        with closing(self._log.scan(number, ahead_bytes=STEP_BYTES, may_wait=False)) as scan:
             damaged = self._damaged
-            if not scan.header_intact():
+            if not (yield from self._read(scan, scan.header_intact)):
                 self._name(scan, 0, "the segment's header is damaged")
             try:
                 yield from self._records(scan)
@@ -152,12 +161,21 @@ class Scrubber:
             if self._damaged > damaged:
                 yield from self._by_place(scan)
 
+    def _read(self, scan: Scan, work: Callable[[], _T]) -> Generator[int, None, _T]:
+        """What `work` reads, without waiting for the disk: that is done off this thread."""
+        while True:
+            try:
+                return work()
+            except NotYet:
+                self._fetching.start(scan)
+            yield 0
+
     def _records(self, scan: Scan) -> Iterator[int]:
         while True:
-            stored = scan.next()
+            stored = yield from self._read(scan, scan.next)
             if stored is not None:
                 yield from self._record(scan, stored)
-            elif scan.ended:
+            elif (yield from self._read(scan, lambda: scan.ended)):
                 return
             else:
                 self._name(scan, scan.offset, f"record {scan.sequence} cannot be read")
@@ -166,10 +184,14 @@ class Scrubber:
                 yield STEP_BYTES
 
     def _record(self, scan: Scan, stored: Stored) -> Iterator[int]:
-        crc = scan.salt
+        crc, offset, end = scan.salt, stored.body, stored.body + stored.head.body_length
         yield _RECORD_BYTES
-        for piece in scan.body(stored):
+        while offset < end:
+            piece = yield from self._read(scan, partial(scan.piece, offset, end - offset))
+            if not piece:
+                break
             crc = body_crc(piece, crc)
+            offset += len(piece)
             yield len(piece)
         if crc != stored.head.body_crc:
             self._name(scan, stored.body, f"record {stored.head.sequence} is damaged")
@@ -183,8 +205,9 @@ class Scrubber:
         position = self._library.position(record)
         if values and self._library.known(position) is not None:
             found = entries.joined(record.held, stored.blob_places, values)
+            sealed = yield from self._read(scan, partial(scan.read, stored.blob_places[0]))
             try:
-                descriptor = records.unseal(scan.read(stored.blob_places[0]))
+                descriptor = records.unseal(sealed)
             except records.BadDescriptor as error:
                 self._name(scan, stored.blob_places[0].offset, f"slot={position}: {error}")
                 return
@@ -224,16 +247,25 @@ class Scrubber:
         for index, places in found.items():
             for place, value in zip(places, values, strict=False):
                 yield place.length
+                problem = yield from self._problem(scan, place, value.fragment_digests[index])
                 entry = self._library.known(position)
                 if entry is None or entry.fragments.get(index) != places:
                     break  # dead, moved or dropped meanwhile
-                try:
-                    check_fragment(scan.read(place), value.fragment_digests[index])
-                except (BadFragment, OSError) as bad:
+                if problem is not None:
                     self._dropped += 1
-                    self._tell(scan, place.offset, f"slot={position} fragment={index}: {bad}")
+                    self._tell(scan, place.offset, f"slot={position} fragment={index}: {problem}")
                     self._library.drop_fragment(position, index)
                     break
+
+    def _problem(
+        self, scan: Scan, place: Place, expected: bytes
+    ) -> Generator[int, None, Exception | None]:
+        """What is wrong with a fragment."""
+        try:
+            check_fragment((yield from self._read(scan, partial(scan.read, place))), expected)
+        except (BadFragment, OSError) as problem:
+            return problem
+        return None
 
     def _name(self, scan: Scan, offset: int, what: str) -> None:
         self._damaged += 1

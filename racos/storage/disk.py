@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
-__all__ = ["Buffer", "Disk", "DiskSpace", "File", "OsDisk", "ReadOnlyDisk"]
+__all__ = ["Buffer", "Disk", "DiskSpace", "File", "OsDisk", "ReadOnlyDisk", "Readable"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -21,11 +21,22 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 _VECTOR_MAX = 1024
 
 
-class File(Protocol):
+class Readable(Protocol):
     """One open file. Offsets and lengths are bytes; OSError goes to the caller."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes; fewer only at the end of the file."""
+
+    def size(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class File(Readable, Protocol):
+    """One that can be written as well."""
+
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        """As `read`; None if the kernel would have to ask the disk, as far as it tells."""
 
     def write(self, data: Buffer, offset: int) -> None:
         """Write all of `data`, in no order with other writes and not durable before a sync."""
@@ -37,10 +48,6 @@ class File(Protocol):
 
     def sync(self) -> None:
         """Make all data and the size durable."""
-
-    def size(self) -> int: ...
-
-    def close(self) -> None: ...
 
 
 class DiskSpace(NamedTuple):
@@ -165,6 +172,21 @@ class OsFile:
             data = os.pread(self._fd, length - done, offset + done)
             parts.append(data)
         return b"".join(parts)
+
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        data = bytearray(length)
+        try:
+            count = os.preadv(self._fd, [data], offset, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return None
+            if error.errno == errno.EOPNOTSUPP:  # a file system that does not tell
+                return self.read(offset, length)
+            raise
+        if count == length:
+            return bytes(data)
+        # Short at the end of the file, or where the rest is not in memory.
+        return bytes(data[:count]) if offset + count >= self.size() else None
 
     def write(self, data: Buffer, offset: int) -> None:
         self._write_all([data], offset)

@@ -226,7 +226,7 @@ class Log:
         """Whether segments wait for the next batch to remove them."""
         return bool(self._going)
 
-    def scan(self, number: int, *, ahead_bytes: int = 0) -> Scan:
+    def scan(self, number: int, *, ahead_bytes: int = 0, may_wait: bool = True) -> Scan:
         """The durable records of a segment; close it when done."""
         assert number <= self._writing, "a segment that is not there yet"
         behind = self._headers.get(number + 1)
@@ -234,7 +234,7 @@ class Log:
         if number == self._writing:
             last = self.durable_sequence if last is None else min(last, self.durable_sequence)
         file = self._disk.open(segment_name(number))
-        return Scan(file, self._headers[number], last, ahead_bytes=ahead_bytes)
+        return Scan(file, self._headers[number], last, ahead_bytes=ahead_bytes, may_wait=may_wait)
 
     @property
     def last_segment(self) -> int:

@@ -192,6 +192,9 @@ class MemFile:
     def read(self, offset: int, length: int) -> bytes:
         return bytes(self._alive().visible[offset : offset + length])
 
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        return self.read(offset, length)
+
     def write(self, data: Buffer, offset: int) -> None:
         inode = self._alive()
         self._disk.check_failure()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from racos.storage.ahead import Ahead
 from racos.storage.disk import File
 from racos.storage.record import (
     HEAD_BYTES,
@@ -36,19 +37,29 @@ class Stored(NamedTuple):
 class Scan:
     """Records of one segment, one at a time. A damaged head ends it like the segment's end; `ended`
     tells the two apart, and `skip` goes on behind it.
+
+    With `may_wait` off every reading method raises NotYet (racos.storage.ahead) instead of waiting
+    for the disk, and is called again once `file` has fetched what it wanted.
     """
 
-    __slots__ = ("_file", "_header", "_last", "_window", "offset", "sequence")
+    __slots__ = ("_header", "_last", "_window", "file", "offset", "sequence")
 
     def __init__(
-        self, file: File, header: SegmentHeader, last: int | None = None, *, ahead_bytes: int = 0
+        self,
+        file: File,
+        header: SegmentHeader,
+        last: int | None = None,
+        *,
+        ahead_bytes: int = 0,
+        may_wait: bool = True,
     ) -> None:
         """`last`: sequence of the segment's last record, where it is known; nothing behind it is
         looked at. `ahead_bytes`: read from the disk at once, if not the usual megabyte."""
-        self._file = file
+        self.file = Ahead(file)
+        self.file.may_wait = may_wait
         self._header = header
         self._last = last
-        self._window = Window(file, ahead_bytes) if ahead_bytes else Window(file)
+        self._window = Window(self.file, ahead_bytes) if ahead_bytes else Window(self.file)
         self.sequence = header.first_sequence  # of the next record
         self.offset = SEGMENT_HEADER_BYTES  # likewise
 
@@ -82,7 +93,14 @@ class Scan:
         return not any(self._window.get(self.offset, HEAD_BYTES))
 
     def skip(self) -> bool:
-        """Go on at the next sound head behind a damaged one; whether there is any."""
+        """Go on at the next sound head behind a damaged one; whether there is any. Waits."""
+        self.file.may_wait, before = True, self.file.may_wait
+        try:
+            return self._skip()
+        finally:
+            self.file.may_wait = before
+
+    def _skip(self) -> bool:
         for offset, head in self.heads():
             fits = offset + HEAD_BYTES + head.body_length <= self._window.size
             if fits and (offset > self.offset or head.sequence > self.sequence):
@@ -105,6 +123,10 @@ class Scan:
         """The record's body in pieces of bounded size."""
         return self._window.chunks(stored.body, stored.head.body_length)
 
+    def piece(self, offset: int, length: int) -> memoryview:
+        """The bytes from an offset on, as many of them as are read at once."""
+        return self._window.piece(offset, length)
+
     def header_intact(self) -> bool:
         """Whether the segment's header is on the disk as it is known here."""
         try:
@@ -114,11 +136,9 @@ class Scan:
         return found == self._header
 
     def intact(self, stored: Stored) -> bool:
-        """Whether the record's body is what was written. Reads all of it."""
-        crc = self._header.salt
-        for chunk in self.body(stored):
-            crc = body_crc(chunk, crc)
-        return crc == stored.head.body_crc
+        """Whether the record's body is what was written. Reads all of it, in one piece."""
+        body = self._window.get(stored.body, stored.head.body_length)
+        return body_crc(body, self._header.salt) == stored.head.body_crc
 
     def read(self, place: Place) -> bytes:
         """A blob of this segment; fewer bytes only where the file ends."""
@@ -135,7 +155,7 @@ class Scan:
         return self._header.salt
 
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
 
     def _head(self, offset: int) -> Head | None:
         return parse_head(self._window.get(offset, HEAD_BYTES), 0, self._header.salt)

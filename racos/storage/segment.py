@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from racos.storage.disk import Disk, File
+from racos.storage.disk import Disk, File, Readable
 from racos.storage.record import SegmentHeader, pack_segment_header
 from racos.storage.removed import Removed
 
@@ -78,7 +78,7 @@ class Window:
 
     __slots__ = ("_bytes", "_data", "_file", "_start", "size")
 
-    def __init__(self, file: File, window_bytes: int = _WINDOW_BYTES) -> None:
+    def __init__(self, file: Readable, window_bytes: int = _WINDOW_BYTES) -> None:
         self._file = file
         self._bytes = window_bytes
         self._start = 0
@@ -89,10 +89,14 @@ class Window:
         """The bytes at `offset`; fewer than `length` only at the end of the file."""
         end = self._start + len(self._data)
         if not (self._start <= offset and offset + length <= end):
-            self._start = offset
             self._data = self._file.read(offset, max(length, self._bytes))
+            self._start = offset  # only now: a file may have said NotYet
         first = offset - self._start
         return memoryview(self._data)[first : first + length]
+
+    def piece(self, offset: int, length: int) -> memoryview:
+        """The bytes at `offset`, but not more than the buffer is large."""
+        return self.get(offset, min(length, self._bytes))
 
     def chunks(self, offset: int, length: int) -> Iterator[memoryview]:
         """The same bytes in pieces of bounded size."""

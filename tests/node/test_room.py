@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from racos.node.room import MIB, Room, Sizes
 from racos.storage.ballast import Ballast
+from racos.storage.disk import DiskSpace
 from racos.storage.memdisk import MemDisk
 
 TOTAL = 256 * MIB
@@ -116,6 +117,19 @@ def test_a_flush_gets_ballast_if_that_is_enough_for_it() -> None:
     assert site.room.may_flush(MIB)
     assert site.disk.space().free > MIB
     assert 0 < site.ballast.held_bytes < SIZES.ballast
+
+
+def test_a_disk_that_cannot_be_asked_takes_nothing() -> None:
+    def failing() -> DiskSpace:
+        raise OSError(5, "Input/output error")
+
+    disk = MemDisk()
+    room = Room(lambda: disk.space(), Ballast(disk, 0), lambda: 0)  # noqa: PLW0108 (asked anew)
+    assert not room.statistics().is_short
+    disk.space = failing  # type: ignore[method-assign]
+    assert room.tick(1.0)
+    assert room.statistics().is_short
+    assert room.free_bytes == 0
 
 
 def test_a_start_on_a_full_disk() -> None:

@@ -133,10 +133,10 @@ def test_a_sector_that_is_gone_is_damage_and_does_not_end_the_node(
             raise OSError(5, "Input/output error")
         return read(self, wanted)
 
-    def gone(number: int, *, ahead_bytes: int = 0) -> Scan:
+    def gone(number: int, *, ahead_bytes: int = 0, may_wait: bool = True) -> Scan:
         if number == place.segment + 1:
             raise FileNotFoundError(2, "No such file or directory")
-        mine.append(scan(number, ahead_bytes=ahead_bytes))
+        mine.append(scan(number, ahead_bytes=ahead_bytes, may_wait=may_wait))
         return mine[-1]
 
     monkeypatch.setattr(Scan, "read", broken)

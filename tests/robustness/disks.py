@@ -1,4 +1,4 @@
-"""Disks that fail, for real processes: one that loses what was not synced, and one that breaks.
+"""Disks that fail, for real processes: they lose what was not synced, break, or take their time.
 
 `LossyDisk` makes SIGKILL a power cut. A killed process leaves the kernel's cache behind, so nothing
 that it wrote is ever lost; here unsynced bytes and names live in the process only and go with it.
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from racos.storage.disk import Buffer, Disk, DiskSpace, File, OsDisk
+from racos.storage.disk import Buffer, Disk, DiskSpace, File, OsDisk, OsFile
 
 SECTOR_BYTES = 512
 EARLY = 0.3  # chance that the kernel wrote something before it was asked to
@@ -212,6 +212,9 @@ class LossyFile:
     def read(self, offset: int, length: int) -> bytes:
         return self._inode.read(offset, length)
 
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        return self.read(offset, length)
+
     def write(self, data: Buffer, offset: int) -> None:
         self._inode.write(bytes(data), offset)
 
@@ -293,6 +296,9 @@ class BreakingFile:
     def read(self, offset: int, length: int) -> bytes:
         return self._file.read(offset, length)
 
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        return self._file.read_now(offset, length)
+
     def write(self, data: Buffer, offset: int) -> None:
         self._disk.check()
         self._file.write(data, offset)
@@ -316,11 +322,41 @@ class BreakingFile:
         self._file.close()
 
 
+class SlowDisk(OsDisk):
+    """Implements `racos.storage.disk.Disk`: one of which nothing is in memory, and every read takes
+    so many milliseconds. `tells`: it says so when asked to read at once; else it just does."""
+
+    def __init__(self, directory: Path, milliseconds: int, *, tells: bool) -> None:
+        super().__init__(directory)
+        self._seconds = milliseconds / 1000
+        self._tells = tells
+
+    def open(self, name: str) -> OsFile:
+        fd = os.open(self.path(name), os.O_RDWR | os.O_CLOEXEC)
+        return SlowFile(fd, self._seconds, tells=self._tells)
+
+
+class SlowFile(OsFile):
+    __slots__ = ("_seconds", "_tells")
+
+    def __init__(self, fd: int, seconds: float, *, tells: bool) -> None:
+        super().__init__(fd)
+        self._seconds = seconds
+        self._tells = tells
+
+    def read(self, offset: int, length: int) -> bytes:
+        time.sleep(self._seconds)
+        return super().read(offset, length)
+
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        return None if self._tells else self.read(offset, length)
+
+
 class Fault(NamedTuple):
     """What a node's disk is like, as one word of a command line."""
 
-    kind: str  # lossy or breaking
-    number: int  # lossy: seed; breaking: after so many syncs
+    kind: str  # lossy, breaking, slow or slow-in-place
+    number: int  # lossy: seed; breaking: after so many syncs; slow: milliseconds of a read
 
     @classmethod
     def parse(cls, text: str) -> Fault:
@@ -335,4 +371,6 @@ class Fault(NamedTuple):
             return LossyDisk(directory, self.number)
         if self.kind == "breaking":
             return BreakingDisk(OsDisk(directory), self.number, errno.EIO)
+        if self.kind in ("slow", "slow-in-place"):
+            return SlowDisk(directory, self.number, tells=self.kind == "slow")
         raise ValueError(f"no disk is called {self.kind}")

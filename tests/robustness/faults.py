@@ -80,8 +80,10 @@ async def read_while_frozen(
 class FaultyCluster(LocalCluster):
     """A cluster whose nodes have failing disks. `faults` may change between starts."""
 
-    def __init__(self, n: int, faults: Mapping[str, Fault] | None = None) -> None:
-        super().__init__(n)
+    def __init__(
+        self, n: int, faults: Mapping[str, Fault] | None = None, flags: Sequence[str] = ()
+    ) -> None:
+        super().__init__(n, flags=flags)
         self.faults: dict[str, Fault] = dict(faults or {})
 
     def command(self, node: NodeSpec) -> list[str]:

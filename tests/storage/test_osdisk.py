@@ -105,3 +105,17 @@ def test_a_full_disk_raises_from_run() -> None:
     with pytest.raises(OSError, match="No space left"):
         file.write_sync([b"abc"], 0)
     file.close()
+
+
+def test_reading_at_once_gives_the_bytes_or_nothing(tmp_path: Path) -> None:
+    file = OsDisk(tmp_path).create("a")
+    content = bytes(range(256)) * 64
+    file.write_sync([content], 0)
+    assert file.read_now(100, 5000) == content[100:5100], "it is in memory"
+    assert file.read_now(16_000, 5000) == content[16_000:], "to the end of the file"
+    assert file.read_now(20_000, 10) == b""
+    with open(tmp_path / "a", "rb") as other:
+        os.posix_fadvise(other.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert file.read_now(100, 5000) in (None, content[100:5100])
+    assert file.read(100, 5000) == content[100:5100]
+    file.close()
