@@ -125,6 +125,9 @@ def test_results_of_another_size_are_not_mixed_in(tmp_path: Path) -> None:
 
 def test_suites_that_cannot_be(tmp_path: Path) -> None:
     assert invoke("compare", "--suite", "full").exit_code == 2
+    refused = invoke("compare", "--suite", "full", "--out", str(tmp_path), "--rate", "5")
+    assert refused.exit_code == 2
+    assert "a suite has its own workloads" in " ".join(refused.stderr.split())
     refused = invoke("compare", "--suite", "half", "--out", str(tmp_path))
     assert "'half' is no suite" in refused.stderr
     refused = invoke("compare", "--suite", "full", "--out", str(tmp_path), "--part", "x")
