@@ -302,6 +302,24 @@ async def test_a_stall_counts_for_all_that_would_have_been_asked() -> None:
     assert 0.28 < result.latency.maximum < 0.7
 
 
+@pytest.mark.parametrize("tolerant", [True, False])
+async def test_idle_clients_of_a_lost_endpoint_move_in_a_fault_run(tolerant: bool) -> None:
+    async with serving(Answering()) as first:
+        async with serving(Answering()) as second:
+            load = Load(puts_of(1), [first, second], clients=4, rate=100, tolerant=tolerant)
+            await load.open()
+            loading = asyncio.create_task(loaded(load, 0.5))
+            while load.done < 10:  # bounded by the run itself
+                assert not loading.done()
+                await asyncio.sleep(0)
+        if tolerant:
+            assert (await loading).successes == pytest.approx(50, abs=3)
+        else:
+            with pytest.raises(LoadError, match=f"{second}: .*connection"):
+                await loading
+        load.close()
+
+
 async def test_a_loop_that_is_late_itself_is_charged() -> None:
     async with serving(Answering()) as endpoint:
         load = Load(puts_of(1), [endpoint], clients=50, rate=200)
