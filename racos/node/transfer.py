@@ -43,6 +43,7 @@ class Sending(NamedTuple):
     frontier: int
     snapshot: Snapshot
     heard_at: float
+    is_sent: bool = False  # the whole of it; the last part may still be asked for again
 
 
 class Sender:
@@ -70,18 +71,27 @@ class Sender:
         session = self._sessions.get(peer)
         if not request.after and (session is None or session.number != request.number):
             self.end(peer)
-            if len(self._sessions) >= SESSIONS_MAX or not self._library.all_applied:
+            if not self._has_place() or not self._library.all_applied:
                 return None
             self._shelf.commit(self._log.last_sequence)
             session = Sending(request.number, frontier, self._shelf.snapshot(), self.now)
         if session is None or session.number != request.number:
             return StateChunk(request.number, 0, (), last=True)  # forgotten: it has to begin again
-        self._sessions[peer] = session._replace(heard_at=self.now)
+        self._sessions[peer] = session
         try:
-            return self._chunk(session, request.after)
+            chunk = self._chunk(session, request.after)
         except Unreadable:  # named already; this replica has to be healed before it can help
             self.end(peer)
             return StateChunk(request.number, 0, (), last=True)
+        self._sessions[peer] = session._replace(heard_at=self.now, is_sent=chunk.last)
+        return chunk
+
+    def _has_place(self) -> bool:
+        """For one more; who has been sent everything makes place, even if it has not come yet."""
+        if len(self._sessions) >= SESSIONS_MAX:
+            sent = (peer for peer, session in self._sessions.items() if session.is_sent)
+            self.end(next(sent, -1))
+        return len(self._sessions) < SESSIONS_MAX
 
     def _chunk(self, session: Sending, after: bytes) -> StateChunk:
         found: list[tuple[bytes, bytes]] = []

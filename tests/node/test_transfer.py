@@ -261,6 +261,19 @@ def test_only_so_many_are_served_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     assert not sender.active
 
 
+def test_who_has_been_sent_everything_makes_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = pair(monkeypatch)
+    sender = two.ahead.keeper.sender
+    monkeypatch.setattr(transfer, "CHUNK_BYTES", 1 << 20)
+    whole = sender.answer(0, StateRequest(1, b""), 40)
+    assert whole is not None
+    assert whole.last
+    assert sender.answer(0, StateRequest(1, b""), 40) == whole  # it may have been lost
+    for peer in range(1, transfer.SESSIONS_MAX + 3):
+        assert sender.answer(peer, StateRequest(1, b""), 40) is not None
+    sender.close()
+
+
 def test_no_state_is_given_while_a_batch_is_not_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     # Some of it may be in the index's open step.
     two = pair(monkeypatch)

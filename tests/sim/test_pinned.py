@@ -33,6 +33,14 @@ PINNED = [
         "segment_bytes=16384,rounds_max=32,suspect_after=0.1,lane_off_after=0.1,flush_seconds=0.02",
         id="index-went-beyond-a-replayed-change-of-the-configuration",
     ),
+    pytest.param(
+        607353,
+        "nodes=7,faults_max=3,data=1,seconds=4.2,calls=37,faults=clog+reset+power_all+slow_disk+"
+        "adversary,fault_every=0.2,clients=8,watchers=1,think=0.005,keys=2,reads=0.7,large=0,"
+        "large_bytes=20000,compactions=0.05,sync=0.0005,turn=0.002,loss=0.2,duplicate=0.5,"
+        "segment_bytes=16384,history_bytes=0,rounds_max=8,suspect_after=0.1,flush_seconds=0.02",
+        id="those-who-had-their-state-already-kept-others-from-theirs",
+    ),
 ]
 
 
