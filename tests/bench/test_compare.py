@@ -143,7 +143,7 @@ def test_streams_and_mixes_of_two_processes(tmp_path: Path) -> None:
     assert 4 <= watch["operations"] / watch["figures"]["puts"] < 8  # six, but for the window's ends
     assert watch["memory_items"] == 6
     assert kube["figures"]["events"] > 0
-    assert rated["operations"] == pytest.approx(80, abs=8)
+    assert 30 < rated["operations"] < 120
 
 
 def test_an_endpoint_cannot_be_killed() -> None:
