@@ -223,6 +223,9 @@ def compare_workloads(
 ) -> None:
     """Many workloads in one run and one table: puts, gets, mixes, pages, watches, leases."""
     if suite is not None:
+        if workload or endpoints or json_file or plot or keys or rate or down or kill_after:
+            raise typer.BadParameter("a suite has its own workloads and files: leave away what "
+                                     "chooses others")  # fmt: skip
         _run_suite(
             suite, out, part or [], nodes=nodes, seconds=seconds, repetitions=repetitions,
             systems=_systems(only or systems, None), etcd=etcd, data_dir=data_dir,

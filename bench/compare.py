@@ -233,6 +233,7 @@ async def _measure(turn: Turn, progress: Progress) -> Measurement:
         victim = endpoints[await leader_position(endpoints)]
         name = next(each for each in cluster.names if cluster.endpoint(each) == victim)
         kill = Kill(case.kill, name, cluster.kill)
+    before = resident_bytes(cluster.pids()) if cluster is not None else None
     drive = Drive(
         specs=specs_of(turn, endpoints),
         warm_up=plan.warm_up,
@@ -257,7 +258,8 @@ async def _measure(turn: Turn, progress: Progress) -> Measurement:
         server_cpu_s=outcome.servers.cpu_s if cluster is not None else None,
         disk_bytes=outcome.servers.written_bytes if cluster is not None else None,
         wire_bytes=outcome.wire_bytes if cluster is not None else None,
-        memory_empty=turn.memory_empty,
+        # Watchers are all new; keys may be there from the cases before.
+        memory_empty=before if case.counts_events else turn.memory_empty,
         memory_ready=outcome.memory_ready if cluster is not None else None,
         memory_items=case.items / (len(endpoints) if case.counts_events else 1),
         figures=outcome.figures,

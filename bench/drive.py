@@ -143,7 +143,10 @@ class Drive:
                         return heard
                     if heard["event"] == "error":
                         raise BenchError(heard["text"])
-                    self._done[index] = heard["done"]
+                    if heard["event"] == "filling":
+                        self._progress.note(f"putting the keys: {heard['share']:.0%}")
+                    else:
+                        self._done[index] = heard["done"]
         except TimeoutError as error:
             raise BenchError(f"the load generator said nothing for {timeout:g} s") from error
         code = await self._workers[index].wait()

@@ -328,6 +328,8 @@ class Load:
         touched = set()
         while self._idle and (due := self._arrivals.take(now)):
             client = self._idle.popleft()
+            if not self._connect(client):
+                return
             client.since = due
             client.send(now)
             touched.add(client.connection)
@@ -339,14 +341,21 @@ class Load:
         if self._stopping or now >= self._window.end:
             self._retire()
             return
-        if client.connection.closed:
-            alive = [each for each in self._connections if not each.closed]
-            if not alive:
-                self.fail("every endpoint is lost")
-                return
+        if self._connect(client):
+            client.send(now)
+            client.connection.flush()
+
+    def _connect(self, client: Client) -> bool:
+        """Whether the client has a connection that is open: in a fault run it may take another."""
+        if not client.connection.closed:
+            return True
+        alive = [each for each in self._connections if not each.closed]
+        if alive and self._tolerant:
             client.connection = alive[client.number % len(alive)]
-        client.send(now)
-        client.connection.flush()
+            return True
+        lost = f"{client.connection.authority}: the connection is lost"
+        self.fail("every endpoint is lost" if self._tolerant else lost)
+        return False
 
     def _retire(self) -> None:
         self._active -= 1

@@ -30,6 +30,9 @@ THROUGHPUT: Final = Figure("", lambda each: each.operations / each.seconds, "{:,
 MEDIAN: Final = Figure(
     "median latency", lambda each: each.latency.quantile(0.5) * 1e3, "{:,.2f} ms".format
 )
+P99: Final = Figure(
+    "99th percentile", lambda each: each.latency.quantile(0.99) * 1e3, "{:,.2f} ms".format
+)
 GAP: Final = Figure(
     "longest gap", lambda each: each.timeline.longest_gap()[0] * 1e3, "{:,.0f} ms".format
 )
@@ -57,7 +60,9 @@ def _most(three: float, five: float) -> dict[int, str]:
     return {3: f"<= {three:g}", 5: f"<= {five:g}"}
 
 
-# By case; a case without an entry has a row of its throughput, with nothing wanted.
+_UNSENT_MIN: Final = 0.01  # of what was offered; less is what the window's end cuts off
+
+# By case; for the others see `_rows_of`.
 _ROWS: Final[dict[str, tuple[Row, ...]]] = {
     "put:256:1": (Row(MEDIAN, _most(1.1, 0.7)),),
     "put:256:100": (Row(THROUGHPUT, _least(1.2, 2)),),
@@ -105,13 +110,21 @@ def _lines(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     nodes = comparison.workload["nodes"]
     told: set[tuple[bool, int]] = set()  # amounts of memory
     for case, systems in comparison.summaries().items():
-        for row in rows.get(case, (Row(THROUGHPUT, {}),)):
+        for row in rows.get(case) or _rows_of(case):
             yield _compared(case, systems, row, nodes)
         held = (case.counts_events, case.items)
         if case.items >= (_WATCHERS_MIN if case.counts_events else _KEYS_MIN) and held not in told:
             told.add(held)
             yield _memory(case, systems)
         yield from _counted(case, systems)
+
+
+def _rows_of(case: Case) -> tuple[Row, ...]:
+    """Of a case of which nothing is wanted: latencies where more than the throughput counts."""
+    figures = [] if case.rate else [THROUGHPUT]
+    if case.rate or case.counts_events:
+        figures += [MEDIAN, P99]
+    return tuple(Row(figure, {}) for figure in figures)
 
 
 def _compared(case: Case, systems: Mapping[str, Summary], row: Row, nodes: int) -> tuple[str, ...]:
@@ -143,7 +156,8 @@ def _memory(case: Case, systems: Mapping[str, Summary]) -> tuple[str, ...]:
 def _counted(case: Case, systems: Mapping[str, Summary]) -> Iterator[tuple[str, ...]]:
     """What the workload counts besides its operations."""
     for name in dict.fromkeys(name for each in systems.values() for name in each.figures):
-        if name != "unsent" or any(each.figures.get(name) for each in systems.values()):
+        most = max(each.figures.get(name, 0.0) for each in systems.values())
+        if name != "unsent" or most >= _UNSENT_MIN * case.rate:
             counted = {system: each.figures.get(name) for system, each in systems.items()}
             yield _plain(case, name, counted, "{:,.1f}/s")
 

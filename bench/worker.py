@@ -94,9 +94,14 @@ async def _fill(spec: Spec, values: Values) -> None:
         timeout=max(spec.timeout, _FILL_CALL_TIMEOUT_S),
     )
     await load.open()
+    telling = asyncio.create_task(_report_filling(load, filling.operations))
     now = monotonic()
-    await load.run(Window(now, now + _FILL_TIMEOUT_S), count=filling.operations)
-    load.close()
+    try:
+        await load.run(Window(now, now + _FILL_TIMEOUT_S), count=filling.operations)
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        load.close()
     if load.done < filling.operations:
         raise LoadError(f"only {load.done} of {filling.operations} requests fitted into the time "
                         f"for putting the keys")  # fmt: skip
@@ -109,6 +114,12 @@ async def _cpu_seconds(window: Window) -> float:
     await asyncio.sleep(window.end - monotonic())
     after = resource.getrusage(resource.RUSAGE_SELF)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+async def _report_filling(load: Load, operations: int) -> None:
+    while True:
+        await asyncio.sleep(_PROGRESS_S)
+        send("filling", share=load.done / operations)
 
 
 async def _report_progress(runner: Runner) -> None:

@@ -156,8 +156,8 @@ async def test_watchers_of_one_process_see_puts_of_the_other(etcd: Supervisor) -
 async def test_puts_arrive_at_their_rate(etcd: Supervisor) -> None:
     fanout = Fanout(VALUES, etcd.endpoints(), watchers=3, rate=400)
     (result,) = await run(fanout)
-    assert result.successes == pytest.approx(3 * 400 * 0.4, abs=30)
-    assert result.figures["unsent"] == 0
+    # On a busy machine the last ones may find no time to be sent.
+    assert result.successes / 3 + result.figures["unsent"] == pytest.approx(400 * 0.4, abs=2)
 
 
 @pytest.mark.process

@@ -92,6 +92,19 @@ def test_table_shows_growth_and_memory() -> None:
     assert grown[6] == "<= 1.2: no"
 
 
+def test_table_shows_latencies_where_the_rate_is_given() -> None:
+    rated = comparison(*of("put:256:9,rate=50", 100, 100, figures={"unsent": 0.5}))
+    rows = rows_of(table_of({"open": rated}), "50/s offered")
+    assert [row[1].rpartition(": ")[2] for row in rows] == ["median latency", "99th percentile"]
+    assert rows[0][2:5] == ["5.02 ms", "5.02 ms", "1"]
+    behind = comparison(*of("put:256:9,rate=50", 100, 100, figures={"unsent": 9.0}))
+    (row,) = rows_of(table_of({"open": behind}), "unsent")
+    assert row[2:4] == ["4.5/s", "4.5/s"]
+    watched = comparison(*of("watch:256:9", 100, 100, figures={"puts": 4.0}))
+    rows = rows_of(table_of({"watch": watched}), "9 watchers")
+    assert [row[2] for row in rows] == ["50/s", "5.02 ms", "10.00 ms", "2.0/s"]
+
+
 def test_table_without_etcd_and_without_parts() -> None:
     assert table_of({}) == ""
     (alone, _) = of("put:256:100", 260, 200)
@@ -112,6 +125,9 @@ def test_results_of_another_size_are_not_mixed_in(tmp_path: Path) -> None:
 
 def test_suites_that_cannot_be(tmp_path: Path) -> None:
     assert invoke("compare", "--suite", "full").exit_code == 2
+    refused = invoke("compare", "--suite", "full", "--out", str(tmp_path), "--rate", "5")
+    assert refused.exit_code == 2
+    assert "a suite has its own workloads" in " ".join(refused.stderr.split())
     refused = invoke("compare", "--suite", "half", "--out", str(tmp_path))
     assert "'half' is no suite" in refused.stderr
     refused = invoke("compare", "--suite", "full", "--out", str(tmp_path), "--part", "x")
