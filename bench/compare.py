@@ -66,8 +66,8 @@ class Plan:
             raise BenchError(f"the kill must lie within the {self.seconds:g} s of the window")
         if (case.kill or case.down) and self.endpoints:
             raise BenchError("to kill a node takes a cluster of its own: leave --endpoints away")
-        if (case.kill or case.down) and self.shared:
-            raise BenchError("cases that kill a node cannot share a cluster")
+        if (case.kill or case.down) and (self.shared or self.windows > 1):
+            raise BenchError("a case that kills a node cannot share its cluster")
         if case.down and 2 * (case.down + bool(case.kill)) >= self.nodes:
             raise BenchError(f"{case.down} of {self.nodes} nodes down leave no majority to load")
         others = len(self.endpoints) if self.endpoints else self.nodes - case.down

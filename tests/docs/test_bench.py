@@ -73,6 +73,15 @@ def test_watchers_and_growth_are_as_told() -> None:
     assert [text.partition(":")[0] for text in GROWTH] == ["get", "page", "count", "rewrite"]
 
 
+def test_repetitions_of_the_parts_are_as_told() -> None:
+    repetitions = {
+        part.name: part.repetitions * part.windows for parts in SUITES.values() for part in parts
+    }
+    assert repetitions.pop("watchers") == 3
+    assert set(repetitions.values()) == {5}
+    assert [part.name for part in SUITES["full"] if part.windows > 1] == ["growth"]
+
+
 def test_every_part_of_a_suite_is_told() -> None:
     told = dict(re.findall(r"^\| `([a-z]+)` \| ((?:`[a-z-]+`(?:, )?)+) \|", TEXT, re.MULTILINE))
     assert {name: re.findall(r"`([a-z-]+)`", parts) for name, parts in told.items()} == {
