@@ -56,8 +56,9 @@ class Holdings:
         held = self._library.held(position)
         if not held & ~self._own:
             self.surplus.discard(position)
-        if held & self._own or not self._library.knows(position):
-            return False
+        library = self._library
+        if held & self._own or not library.knows(position) or library.is_dead(position):
+            return False  # a dead batch is served for a while, but nobody needs it whole
         self.missing.add(position)
         return True
 

@@ -126,6 +126,23 @@ def test_a_damaged_fragment_is_not_sent_to_a_peer_that_asks_for_it() -> None:
     assert cluster.driver(0).library.fragments(position, 0, 1)[0] == ours
 
 
+def test_a_batch_that_is_dead_is_not_healed() -> None:
+    """It is served for a while to those who began to read before; nobody needs it whole."""
+    cluster = Cluster(3, 1, 2)
+    cluster.run(0.2)
+    cluster.do(0, Put(b"k", value(1, 300)))
+    cluster.run(0.2)
+    driver = cluster.driver(0)
+    position = next(iter(driver.library.held_places()))[0]
+    cluster.do(1, Put(b"k", value(2, 300)))
+    cluster.do(1, Compact(driver.store.revision))
+    cluster.run(0.5)
+    assert driver.library.is_dead(position)
+    driver.library.drop_fragment(position, 0)
+    cluster.run(0.5)
+    assert driver.healer.statistics().missing == 0
+
+
 def test_no_fragment_is_sent_whose_descriptor_cannot_be_read() -> None:
     cluster = filled(300)
     library = cluster.driver(0).library
