@@ -29,6 +29,8 @@ EXPECTED = (
     "fragments pruned",
     "bad fragments found",
     "starts refused",
+    "disks lost",
+    "disks rebuilt",
     "records replayed",
     "leases granted",
     "leases renewed",

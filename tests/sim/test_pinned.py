@@ -34,6 +34,13 @@ PINNED = [
         id="index-went-beyond-a-replayed-change-of-the-configuration",
     ),
     pytest.param(
+        21,
+        "nodes=4,data=3,faults=wipe+damage,clients=2,watchers=1,ttl=2,think=0.1,keys=20,reads=0.7,"
+        "large=0,compactions=0.05,delay=0.02,turn=0.002,loss=0.2,segment_bytes=16384,"
+        "history_bytes=16384,rounds_max=128,lane_off_after=1,flush_seconds=0.3",
+        id="a-state-taken-on-an-empty-log-was-never-complete",
+    ),
+    pytest.param(
         607353,
         "nodes=7,faults_max=3,data=1,seconds=4.2,calls=37,faults=clog+reset+power_all+slow_disk+"
         "adversary,fault_every=0.2,clients=8,watchers=1,think=0.005,keys=2,reads=0.7,large=0,"
