@@ -24,7 +24,10 @@ from racos.storage.log import Log, Scan
 from racos.storage.scan import Stored
 
 _RECORD_BYTES = 200  # what looking at a record costs at least, as bytes of the allowance
-_SLICE_BYTES_MAX = 512 << 10  # copied in one go
+# Copied in one go: each is written and synced before what clients write next. At the usual pace of
+# the ticks this is as much as the usual rate allows.
+_SLICE_BYTES_MAX = 192 << 10
+_READ_BYTES = 256 << 10  # at once
 
 
 class Space(NamedTuple):
@@ -188,7 +191,7 @@ class Cleaner:
         ]
         if little:
             self._emptying = min(little)[1]
-            self._scan = self._log.scan(self._emptying, may_wait=False)
+            self._scan = self._log.scan(self._emptying, ahead_bytes=_READ_BYTES, may_wait=False)
 
     def _step(self, scan: Scan) -> None:
         """One record; again from its beginning once what it takes is in memory."""

@@ -104,7 +104,7 @@ class Driver:
         self.library = self.keeper.library
         library, send, put = self.library, self._send_now, self.keeper.append
         self.values = Values(
-            self.me, self.quorum, codec, library, send, report, options.cache_bytes
+            self.me, self.quorum, codec, library, send, report, options.cache_bytes, options.reader
         )
         self.healer = Healer(self.me, codec, library, self.values, put, report, options.healing)
         self.applier = Applier(Store(shelf, self.keeper.referred), self.load, applied, known)

@@ -224,6 +224,21 @@ class Library:
                     found[index] = data
         return found
 
+    def places(self, position: int, value_index: int, want: int) -> dict[int, Place]:
+        """Where the log has the wanted fragments of one coded value."""
+        entry = self._entry(position)
+        if entry is None:
+            return {}
+        return {
+            index: places[value_index]
+            for index, places in entry.fragments.items()
+            if want >> index & 1 and value_index < len(places)
+        }
+
+    def descriptor_place(self, position: int) -> Place | None:
+        entry = self._entry(position)
+        return None if entry is None else entry.descriptor
+
     def held_places(self) -> list[tuple[int, int, Place]]:
         """Where each fragment of each coded value is: (position, fragment, place). O(fragments)."""
         stored = self._shelf.scan(entries.PREFIX, entries.END)

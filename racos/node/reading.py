@@ -43,6 +43,17 @@ class Reading:
             self._report(f"log.unreadable {text}")
             return None
 
+    def now(self, place: Place) -> bytes | None:
+        """Bytes of the log, not verified; None if they are not in memory, or cannot be read."""
+        try:
+            return self._log.read_now(place)
+        except (LogError, OSError):
+            return None  # whoever then waits for them learns why
+
+    def later(self, place: Place) -> Callable[[], bytes | None]:
+        """Reads the same in any thread; None if that fails."""
+        return self._log.elsewhere(place)
+
 
 def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

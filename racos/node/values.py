@@ -17,7 +17,9 @@ from racos.erasure.codec import BadFragment, Codec
 from racos.erasure.verify import check_fragment, check_value
 from racos.errors import Corrupt, RequestTimedOut, TooManyRequests
 from racos.mvcc.command import CodedValue
+from racos.node.fetching import AtOnce, Reader
 from racos.node.library import Library
+from racos.node.parts import Found, Parts
 from racos.node.sound import sound
 from racos.node.wire import FragmentReply, FragmentRequest
 
@@ -68,6 +70,7 @@ class _Fetch:
         "asked_at",
         "background",
         "begun",
+        "coming",
         "have",
         "number",
         "value",
@@ -78,6 +81,7 @@ class _Fetch:
         self.number = number
         self.value = value
         self.have: dict[int, Buffer] = {}
+        self.coming = 0  # bit set of own fragments that the disk is asked for
         self.asked = 0  # bit set of peers
         self.begun = self.asked_at = now
         self.background = True  # until somebody waits for it
@@ -93,6 +97,7 @@ class Values:
         "_fetches",
         "_library",
         "_number",
+        "_parts",
         "_quorum",
         "_report",
         "_send",
@@ -112,8 +117,10 @@ class Values:
         send: Callable[[int, FragmentRequest | FragmentReply], None],
         report: Callable[[str], None],
         cache_bytes: int = 64 << 20,
+        reader: Reader | None = None,
         timing: Timing | None = None,
     ) -> None:
+        self._parts = Parts(library, reader or AtOnce())
         self.me = me
         self.timing = timing or Timing()
         self.cache = ValueCache(cache_bytes)
@@ -162,15 +169,25 @@ class Values:
         self._number += 1
         fetch = _Fetch(self._number, value, self.now)
         self._fetches[self._number] = self._by_name[name] = fetch
-        position = self.position(value)
-        for index, data in self._library.fragments(position, value.index, -1).items():
-            self._take(fetch, index, data, self.me)
+        took = partial(self._took_own, fetch)
+        fetch.coming = self._parts.get(self.position(value), value.index, -1, took)
         return fetch
+
+    def _took_own(self, fetch: _Fetch, found: Found) -> None:
+        """What this replica's log holds; others may have been asked meanwhile, or have answered."""
+        late, fetch.coming = fetch.coming, 0
+        for index, data in found.items():
+            self._take(fetch, index, data, self.me)
+        if late and self._fetches.get(fetch.number) is fetch:
+            self._finish(fetch)
 
     def serve(self, peer: int, request: FragmentRequest) -> None:
         """Answer another replica: what is held here of what it wants, at most k fragments."""
+        done = partial(self._serve, peer, request)
+        self._parts.get(request.position, request.value_index, request.want, done)
+
+    def _serve(self, peer: int, request: FragmentRequest, found: Found) -> None:
         position, index = request.position, request.value_index
-        found = self._library.fragments(position, index, request.want)
         few = dict(list(found.items())[: self._quorum.data])
         good = sound(self._library, position, index, few, self._report)
         self._send(peer, FragmentReply(request.number, dict(good)))
@@ -229,7 +246,7 @@ class Values:
 
     def _ask_first(self, fetch: _Fetch, absent: int) -> None:
         """Ask just as many as are needed, starting at a different peer for each slot."""
-        needed = self._quorum.data - len(fetch.have)
+        needed = max(0, self._quorum.data - len(fetch.have) - fetch.coming.bit_count())
         start = fetch.value.round
         order = [(start + step) % self._quorum.total for step in range(self._quorum.total)]
         chosen = 0

@@ -15,7 +15,7 @@ and that nothing in it is referred to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from racos.storage.ballast import Ballast
@@ -334,6 +334,34 @@ class Log:
             path = self._disk.path(segment_name(place.segment))
             raise LogError(f"{path}: {place.length} bytes at offset {place.offset} are not there")
         return data
+
+    def read_now(self, place: Place) -> bytes | None:
+        """As `read`; None if that would have to wait for the disk, or the file ends before."""
+        buffer = self._pending.get((place.segment, place.offset))
+        if buffer is not None or place.length == 0:
+            return bytes(buffer or b"")[: place.length]
+        if place.segment not in self._headers:
+            return None
+        data = self._file(place.segment).read_now(place.offset, place.length)
+        return data if data is not None and len(data) == place.length else None
+
+    def elsewhere(self, place: Place) -> Callable[[], bytes | None]:
+        """Reads the bytes at `place`, which are durable, in any thread; None if that fails: the
+        segment may have gone meanwhile."""
+        disk, name = self._disk, segment_name(place.segment)
+
+        def read() -> bytes | None:
+            try:
+                file = disk.open(name)
+                try:
+                    data = file.read(place.offset, place.length)
+                finally:
+                    file.close()
+            except OSError:
+                return None
+            return data if len(data) == place.length else None
+
+        return read
 
     def name(self, segment: int) -> str:
         """How to name a segment to a person."""

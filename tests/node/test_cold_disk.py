@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from racos.mvcc.command import Compact, Put
+from racos.mvcc.command import CodedValue, Compact, Put, Range
 from racos.node import scrubber
 from racos.node.cleaner import Space
 from racos.node.library import Library
+from racos.node.parts import Parts
 from racos.node.scrubber import Scrubbing
+from racos.node.values import Timing
+from racos.node.wire import FragmentReply, FragmentRequest
 from racos.storage.ahead import Ahead, NotYet
 from racos.storage.memdisk import MemDisk, MemFile
 from tests.node.cluster import Cluster
@@ -26,7 +29,8 @@ class SlowReader:
     def __init__(self) -> None:
         self.waiting: list[tuple[Callable[[], None], Callable[[], None]]] = []
         self.is_reading = False
-        self.reads = {False: 0, True: 0}  # of the disk, by whether the reader did it
+        self.disk: MemDisk | None = None
+        self.reads = {False: 0, True: 0}  # of this disk, by whether the reader did it
 
     def start(self, work: Callable[[], None], done: Callable[[], None]) -> None:
         self.waiting.append((work, done))
@@ -48,7 +52,7 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> SlowReader:
     slow, read = SlowReader(), MemFile.read
 
     def counted(self: MemFile, offset: int, length: int) -> bytes:
-        slow.reads[slow.is_reading] += 1
+        slow.reads[slow.is_reading] += self._disk is slow.disk
         return read(self, offset, length)
 
     monkeypatch.setattr(MemFile, "read", counted)
@@ -61,6 +65,7 @@ def cluster_of(reader: SlowReader, scrub_rate: int = 1 << 20) -> Cluster:
     space = Space(bytes_per_second=1 << 20, history_bytes=2 * SEGMENT, grace_seconds=0.3)
     cluster = Cluster(3, 1, 2, segment_bytes=SEGMENT, space=space)
     scrubbing = Scrubbing(bytes_per_second=scrub_rate, pause_seconds=0.5)
+    reader.disk = cluster.disks[0]
     cluster.crash(0)
     usual = cluster.options
     cluster.options = usual._replace(scrubbing=scrubbing, reader=reader)
@@ -142,6 +147,71 @@ def test_what_dies_or_moves_during_a_read_is_not_dropped(
             cluster.run(0.02)
     assert not dropped
     assert not [line for line in cluster.reports if "damaged" in line]
+
+
+def test_a_slow_disk_holds_up_only_those_who_want_its_values(reader: SlowReader) -> None:
+    cluster = cluster_of(reader, scrub_rate=0)
+    write(cluster, 1)
+    driver = cluster.driver(0)
+    driver.values.cache.bytes_max = 0
+    driver.values.timing = Timing(hedge=60.0, again=60.0)
+    reader.reads[False] = 0
+    read: list[bytes | Exception] = []
+    for number in range(5):
+        result = driver.store.range(Range(b"k%d" % number))
+        (kv,) = result.kvs
+        assert isinstance(kv.value, CodedValue)
+        driver.values.load(kv.value, read.append)
+    cluster.do(0, Put(b"k", b"written meanwhile"))
+    cluster.run(0.2)
+    assert not read, "own fragments are still on the disk"
+    assert not reader.reads[False]
+    assert reader.work() == 5
+    cluster.run(0.1)
+    assert read == [bytes([1, number]) * (SIZE // 2) for number in range(5)]
+    assert not reader.reads[False]
+
+
+def test_a_peer_that_asks_a_slow_disk_gets_its_fragment_later(reader: SlowReader) -> None:
+    cluster = cluster_of(reader, scrub_rate=0)
+    write(cluster, 1)
+    values = cluster.driver(0).values
+    sent: list[FragmentReply] = []
+
+    def note(_peer: int, message: FragmentRequest | FragmentReply) -> None:
+        assert isinstance(message, FragmentReply)
+        sent.append(message)
+
+    values._send = note
+    position, index, _ = cluster.driver(0).library.held_places()[0]
+    values.serve(1, FragmentRequest(7, position, 0, 1 << index))
+    assert len(sent) == 0
+    assert reader.work() == 1
+    assert [(each.number, list(each.fragments)) for each in sent] == [(7, [index])]
+
+
+def test_a_fragment_that_moves_while_it_is_read_is_found_where_it_is(
+    reader: SlowReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its segment may have gone by the time that the file is opened."""
+    cluster = cluster_of(reader, scrub_rate=0)
+    write(cluster, 1)
+    driver = cluster.driver(0)
+    position, index, place = driver.library.held_places()[0]
+    found: list[dict[int, bytes]] = []
+    parts = Parts(driver.library, reader)
+    assert parts.get(position, 0, 1 << index, found.append) == 1 << index
+    opened = cluster.disks[0].open
+
+    def gone(name: str) -> MemFile:
+        if reader.is_reading:
+            raise FileNotFoundError(2, "No such file or directory", name)
+        return opened(name)
+
+    monkeypatch.setattr(cluster.disks[0], "open", gone)
+    reader.work()
+    assert found == [{index: driver.log.read(place)}]
+    assert driver.library.held(position) >> index & 1, "not taken for damaged"
 
 
 def test_a_node_ends_in_the_middle_of_a_read(reader: SlowReader) -> None:

@@ -99,6 +99,8 @@ def test_a_fragment_that_cannot_be_read_comes_from_the_others(
         return read(place)  # type: ignore[arg-type]
 
     monkeypatch.setattr(driver.log, "read", failing)
+    monkeypatch.setattr(driver.log, "read_now", failing)
+    monkeypatch.setattr(driver.log, "elsewhere", lambda _place: lambda: None)
     driver.values.cache.bytes_max = 0
     for number in range(KEYS):
         assert cluster.value(2, b"k%d" % number) == value(number, 300)
