@@ -52,6 +52,7 @@ class Driver:
     """Feed it frames, commands and time; call `turn` after each set of inputs."""
 
     wake_at = inf  # call `turn` then, even if nothing comes
+    _frontier = 0  # all below is decided and was handed on; the replica may know more since
 
     def __init__(
         self,
@@ -231,7 +232,7 @@ class Driver:
             elif isinstance(message, wire.FragmentReply):
                 self.values.reply(sender, message)
             elif isinstance(message, wire.Behind | wire.StateRequest | wire.StateChunk):
-                self.keeper.on_message(sender, message, self.replica.window.frontier)
+                self.keeper.on_message(sender, message, self._frontier)
             elif isinstance(message, wire.Hello):
                 self.hellos[sender] = message
             elif isinstance(message, wire.HashRequest | wire.HashReply):
@@ -295,6 +296,7 @@ class Driver:
     def _work(self, now: float) -> None:
         self._propose(now)
         effects = self.replica.take_effects()
+        self._frontier = self.replica.window.frontier
         self._append(effects, now)
         self._carry_out(effects)
         room = not self.keeper.is_cramped and self.log.queued_bytes < HEALING_QUEUE_BYTES_MAX
@@ -308,7 +310,7 @@ class Driver:
         self.values.tick(now)
         self.healer.tick(now, self.replica.peers.whole_everywhere)
         self.checkpoint.tick(now, between_batches=self.applier.between_batches)
-        applied = self.applier.position if self.applier.waiting else self.replica.window.frontier
+        applied = self.applier.position if self.applier.waiting else self._frontier
         if self.applier.stuck:
             self.keeper.stuck(self.replica.peers.most_advanced(), applied)
         self.keeper.tick(now, applied, between_batches=self.applier.between_batches)
@@ -381,7 +383,7 @@ class Driver:
         # Only now does the library know every batch below the frontier: a chunk made before would
         # tell the peer that those of this turn are null.
         for peer, position in effects.serves:
-            self.keeper.serve(peer, position, self.replica.window.frontier)
+            self.keeper.serve(peer, position, self._frontier)
         for position, _ in effects.rejected:
             proposal = self._in_flight.pop(position, None)
             if proposal is not None:

@@ -21,6 +21,7 @@ from racos.mvcc.command import (
 )
 from racos.mvcc.errors import Compacted
 from racos.node.cleaner import Space
+from racos.node.wire import StateChunk, StateRequest, decode
 from racos.storage.log import LogError
 from tests.node.cluster import Cluster
 from tests.node.test_healing import (
@@ -341,3 +342,21 @@ def test_segments_go_where_nobody_writes_any_more() -> None:
     for lane in range(3):
         files = [name for name in cluster.disks[lane].list() if name.endswith(".log")]
         assert len(files) == len(cluster.driver(lane).log.segments) < 4
+
+
+def test_a_state_is_not_said_to_hold_what_was_only_just_heard_of() -> None:
+    """History and a question for the state come in one turn: the batches are not applied yet."""
+    cluster = forgetful()
+    cluster.do(0, Put(b"k", b"before"))
+    cluster.run(0.1)
+    cluster.paused.add(1)
+    cluster.do(0, Put(b"k", b"after"))
+    ahead, behind = cluster.driver(0), cluster.driver(1)
+    start, frontier = behind.replica.window.frontier, ahead.replica.window.frontier
+    assert start < frontier
+    cluster.flight.clear()
+    behind.on_messages(0, [ahead.library.chunk(start, frontier), StateRequest(1, b"")])
+    assert behind.replica.window.frontier == frontier
+    said = [decode(header, blobs, 3) for _, to, header, blobs in cluster.flight if to == 0]
+    (state,) = [each for frame in said for each in frame if isinstance(each, StateChunk)]
+    assert state.frontier == start
