@@ -55,6 +55,11 @@ class Proposal(NamedTuple):
     deadline: float
     since: float = 0.0  # when it was proposed
 
+    def fail(self, error: Exception) -> None:
+        """Tell all who still wait."""
+        for reply in self.replies:
+            _fail(reply, error)
+
 
 class Batcher:
     __slots__ = ("_encoder", "_ready", "_waiting", "gathering", "limits", "waiting_bytes")
@@ -133,8 +138,7 @@ class Batcher:
         for pending in self._waiting:
             _fail(pending.reply, error)
         for proposal in self._ready:
-            for reply in proposal.replies:
-                _fail(reply, error)
+            proposal.fail(error)
         self._waiting.clear()
         self._ready.clear()
         self.waiting_bytes = 0

@@ -270,9 +270,7 @@ class Driver:
         self.leases.stop(error)
         self.batcher.fail_all(error)
         for proposal in self._in_flight.values():
-            for reply in proposal.replies:
-                if not reply.done():
-                    reply.set_exception(error)
+            proposal.fail(error)
         self._reads.fail_all(error)
 
     # -- one turn --------------------------------------------------------------------------------
@@ -495,8 +493,6 @@ class Driver:
         self.leases.sweep(now)
         for proposal in self._in_flight.values():
             if proposal.deadline <= now:
-                for reply in proposal.replies:
-                    if not reply.done():
-                        reply.set_exception(RequestTimedOut())
+                proposal.fail(RequestTimedOut())
         self._reads.expire(now)
         self.replica.barrier.drop(self._reads.__contains__)
