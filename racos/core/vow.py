@@ -36,7 +36,7 @@ class Memory(NamedTuple):
     nonce: int = 0  # names the directory
     fresh: bool = False  # not kept yet, and nothing was ever there that may have been lost
     kept: bool = True  # whatever may have been said before lies at or below `upto`
-    upto: int = NOTHING  # the highest round about which nothing is said, once kept
+    upto: int = NOTHING  # the highest round about which nothing is said, if it is known
     met: tuple[int, ...] = ()  # fresh directories with which this one saw that the cluster is new
 
 
@@ -64,7 +64,8 @@ class Vow:
         self.memory = memory
         self.silent = not memory.kept  # whether this replica says nothing at all
         # The round of the vow: None as long as it is not known.
-        self.upto: int | None = memory.upto if memory.kept else None
+        is_known = memory.kept or memory.upto != NOTHING
+        self.upto: int | None = memory.upto if is_known else None
         self._asked_at: float | None = None
         self._number = 0  # of the last question
         self._known: dict[int, int] = {}  # peers with memory: their highest answer

@@ -131,8 +131,6 @@ class Node:
         staged.close()
         self.driver = self._make_driver(self._data.install())
         self.driver.hellos.update(old.hellos)
-        if self.driver.silence is not None and old.silence is not None:
-            self.driver.silence.go_on(old.silence)
         for lane in bits(old.connected):
             self.driver.on_up(lane)
         self._applied(revision + 1, self.driver.store.revision)

@@ -1,9 +1,9 @@
 """A node that has lost its memory: silent until it has taken what the others have.
 
-The core finds the round up to which it may have spoken (racos.core.vow); history, state and
-fragments come as to any replica that is behind. When all slots up to that round are applied and
-what this node should hold of them is durable, the directory says so, durably, and the node speaks.
-A crash before that leaves it silent, with what it has taken so far.
+The core finds the round up to which it may have spoken (racos.core.vow), which is written down;
+history, state and fragments come as to any replica that is behind. When all slots up to that round
+are applied and what this node should hold of them is durable, the directory says so, durably, and
+the node speaks. A crash before that leaves it silent, with what it has taken so far.
 """
 
 from __future__ import annotations
@@ -57,12 +57,6 @@ class Silence:
         self._told_at: float | None = None
         self._was_known = False
 
-    def go_on(self, before: Silence) -> None:
-        """This replica takes the place of another one in the same process and directory."""
-        if self._replica.vow.silent:
-            self._replica.vow.upto = before._replica.vow.upto
-            self._was_known = before._was_known
-
     @property
     def progress(self) -> Progress | None:
         """None if this node speaks."""
@@ -90,6 +84,8 @@ class Silence:
             return
         if self._told_at is None:
             self._told_at = now  # a new cluster begins at once, and says nothing about it
+        if vow.upto is not None and self._file.written.upto != vow.upto:
+            self._file.write(self._file.written._replace(upto=vow.upto))
         is_news = self._was_known != (vow.upto is not None)
         if is_news or now - self._told_at >= TELL_SECONDS:
             self._told_at = now

@@ -20,6 +20,7 @@ _RARE = {
     "wipe": 2.0,
     "damage": 2.0,
 }  # times the usual interval
+_LEFT_ALONE = 0.9  # share of the losses that spare a node whose disk is lost
 _FLIPS = 5  # of bits at once, where a disk rots
 _PASSIVE = ("loss", "duplicate", "reorder", "adversary")  # done by the network itself
 
@@ -164,8 +165,12 @@ class Faults:
         self._lose(source, "damage")
 
     def _lose(self, source: random.Random, how: str) -> None:
-        """A disk is lost, unless f are by now: a node counts until it takes part again."""
+        """A disk is lost, unless f are by now. A node counts until it takes part again; it is given
+        some time for that.
+        """
         machine = self._some(source)
+        if machine.is_lost and source.random() < _LEFT_ALONE:
+            return
         lost = sum(each.is_lost for each in self._machines if each is not machine)
         if self.options.loses_disks and lost < self.options.faults_max:
             self._trace(f"n{machine.lane} is to lose its disk: {how}")

@@ -194,13 +194,20 @@ def _timed(options: Options) -> Options:
 
 
 def _lossy(options: Options) -> Options:
-    """In a part of the worlds disks are lost; none rots there then, as f losses are enough."""
+    """In a part of the worlds disks are lost; none rots there then, as f losses are enough. Windows
+    are small: nodes take part again soon, and others can lose their disks next."""
     source = random.Random(f"memory {options.seed}")
     lost = tuple(fault for fault in ("wipe", "damage") if source.random() < 0.1)
     if not lost or not options.faults_max:
         return options
     kept = tuple(fault for fault in options.faults if fault != "rot")
-    return replace(options, faults=kept + lost)
+    return replace(
+        options,
+        faults=kept + lost,
+        seconds=8.0,
+        messages=20_000,
+        rounds_max=source.choice((4, 4, 8, 32)),
+    )
 
 
 def _asked(options: Options) -> Options:

@@ -379,12 +379,12 @@ class World:
     def lost(self, lane: int) -> None:
         self._say(f"n{lane} has lost its disk")
         self.durability.lost(lane, self._is_dead)
-        self.outcomes.counts["disks lost"] += 1
+        self.transitions.counts["disks lost"] += 1
 
     def recovered(self, lane: int, upto: int) -> None:
         self._say(f"n{lane} speaks again, of rounds above {upto}")
         self.durability.recovered(lane, self._is_dead)
-        self.outcomes.counts["disks rebuilt"] += 1
+        self.transitions.counts["disks rebuilt"] += 1
 
     def _is_dead(self, position: int) -> bool:
         """Whether some node knows that nothing refers to the batch: then nobody heals it."""

@@ -77,6 +77,16 @@ def test_f_plus_1_others_with_their_memory_settle_it_with_the_margin() -> None:
     assert made.silent, "known is not kept"
 
 
+def test_a_vow_that_was_known_is_known_after_a_restart() -> None:
+    made = Vow(1, W, LOST._replace(upto=44))
+    assert made.silent
+    assert made.upto == 44
+    assert made.question(0.0) == VowRequest(NONCE, 1, 44)
+    made.heard(1, knows(100))
+    made.heard(2, knows(100))
+    assert made.kept() == LOST._replace(kept=True, upto=44)
+
+
 def test_the_vow_does_not_change_once_it_is_known() -> None:
     made = vow(LOST)
     made.heard(1, knows(4))
