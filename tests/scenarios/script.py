@@ -15,8 +15,8 @@ Commands (R is a replica, numbered as its lane; A and B may be `*`):
     sync [R]                         make the log durable
     tick 300ms                       time passes, in steps of 10 ms
     crash R.. | restart R..          what was not synced is lost; `all` for R
-    wipe R [fresh]                   the disk of one that has crashed is lost; `fresh`: it cannot tell
-                                     that from a disk that never held anything
+    wipe R [fresh]                   the disk of one that has crashed is lost; `fresh`: the new one
+                                     does not show that there was another
     cut A->B | mend                  lose everything from A to B; undo all cuts
     rebuild                          gather fragments and rebuild what was wanted
     settle [300ms]                   deliver, sync and rebuild everything; only outcomes are told

@@ -70,20 +70,25 @@ def message_text(message: Message | Chunk, total: int) -> str:
         case ProbeReply(number, position):
             highest = "nothing" if position < 0 else slot_name(position, total)
             return f"PROBEREPLY {probe_name(number)} highest={highest}"
-        case VowRequest(_, number, upto):
-            waits = f", waits for the end of r{upto}" if upto >= 0 else ""
-            return f"VOWREQUEST #{number}{waits}"
-        case VowReply(_, number, _, fresh, met, round_):
-            known = f"knows r{round_}" if round_ >= 0 else "has no memory"
-            words = ["", ", fresh"][fresh] + ["", ", met"][met]
-            return f"VOWREPLY #{number} {known}{words}"
         case Beat(round_, frontier):
             return f"BEAT r{round_} {slot_name(frontier, total)}"
         case Chunk(start, end, batches):
             names = ",".join(payload.descriptor.decode() for _, payload in batches)
             return f"CHUNK {slot_name(start, total)}..<{slot_name(end, total)} [{names}]"
         case _:
-            return repr(message)  # of the queue engine: see queue_stage
+            return vow_text(message)
+
+
+def vow_text(message: Message) -> str:
+    """What is said about a replica without memory."""
+    if isinstance(message, VowRequest):
+        waits = f", waits for the end of r{message.upto}" if message.upto >= 0 else ""
+        return f"VOWREQUEST #{message.number}{waits}"
+    if not isinstance(message, VowReply):
+        return repr(message)  # of the queue engine: see queue_stage
+    known = f"knows r{message.round}" if message.round >= 0 else "has no memory"
+    words = ["", ", fresh"][message.fresh] + ["", ", met"][message.met]
+    return f"VOWREPLY #{message.number} {known}{words}"
 
 
 def probe_name(number: int) -> str:
