@@ -143,6 +143,11 @@ class Peers:
         return min(self.wholes)
 
     @property
+    def whole_elsewhere(self) -> int:
+        """The same of all others."""
+        return min(whole for peer, whole in enumerate(self.wholes) if peer != self.me)
+
+    @property
     def passed_everywhere(self) -> int:
         """Below it all others say that they have applied everything; high if there is nobody."""
         others = [told for peer, told in enumerate(self.frontiers) if peer != self.me]

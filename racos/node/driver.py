@@ -52,6 +52,7 @@ class Driver:
     """Feed it frames, commands and time; call `turn` after each set of inputs."""
 
     wake_at = inf  # call `turn` then, even if nothing comes
+    connected = 0  # bit set of lanes
     _frontier = 0  # all below is decided and was handed on; the replica may know more since
 
     def __init__(
@@ -124,10 +125,9 @@ class Driver:
         self._flushing = False
         self._lazy_since: float | None = None
         self._swept_at = self._ticked_at = clock()
-        self.connected = 0  # bit set of lanes
         self.values.now = clock()
+        memory = memory_of(vow, self.healer, self.quorum)
         past = self._recover(self.keeper.kit.history(self.quorum.total, known))
-        memory = memory_of(vow)
         self.replica: Engine = self.keeper.kit.replica(settings, clock(), past, memory)
         self.silence = silence_of(self.replica, vow, self.healer, report)
         self.values.now = clock()

@@ -135,7 +135,9 @@ class Healer:
         """The log is durable up to this record."""
         self.holdings.durable(sequence)
         while self._syncing and self._syncing[0][0] <= sequence:
-            self.holdings.found_durable(self._syncing.popleft()[1])
+            position = self._syncing.popleft()[1]
+            if self.holdings.found_durable(position) and position not in self._busy:
+                heappush(self._queue, -position)
 
     def peer_up(self) -> None:
         """Another replica is there: what failed before may succeed now."""
@@ -218,6 +220,10 @@ class Healer:
 
     def _start(self, position: int, absent: int) -> None:
         round_, lane = self._library.slot(position)
+        mask = self.holdings.needed(position) & ~self._library.held(position)
+        if not mask:
+            self.holdings.found_durable(position)
+            return
         try:
             descriptor = self._library.descriptor(position)
         except Unreadable as error:
@@ -235,16 +241,17 @@ class Healer:
                 self._not_now(position, outcome)
                 return
             payload = Payload(descriptor, True, outcome)
-            self._keep(position, PayRecord(lane, round_, payload, 1 << self.me, says_one=False))
+            self._keep(position, PayRecord(lane, round_, payload, mask, says_one=False))
 
         load = partial(self._values.load_all, absent=absent, background=True)
-        rebuild(load, self._codec, values, 1 << self.me, done)
+        rebuild(load, self._codec, values, mask, done)
 
     def _keep(self, position: int, record: PayRecord) -> None:
         self._attempts.pop(position, None)
         self._syncing.append((self._append(record), position))
         self._healed += 1
-        self._healed_bytes += sum(map(len, record.payload.fragments[self.me]))
+        fragments = record.payload.fragments.values()
+        self._healed_bytes += sum(len(each) for parts in fragments for each in parts)
 
     def _not_now(self, position: int, error: Exception) -> None:
         self._failed += 1

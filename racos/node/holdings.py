@@ -1,4 +1,7 @@
-"""Which applied coded batches lack this replica's own fragment, and which have more than it.
+"""Which applied coded batches lack what this replica should hold, and which have more than that.
+
+That is its own fragment. A replica without memory (`wide`) may have held, and said so, a share of
+more: as long as not all others have theirs, it has to hold whatever that may have been.
 
 Kept up to date batch by batch; nothing here is written down, since the index says it all again
 after the next start, in slices (`Library.load`). A batch is named by its slot's position.
@@ -18,21 +21,53 @@ class Holdings:
     """The books. Invariant: below `whole` the own fragment of every coded batch that something
     still refers to is durable.
 
-    `missing`: no own fragment that is known durable. `surplus`: more fragments than the own one.
+    `missing`: not all that is needed is known to be durable. `surplus`: more fragments than the own
+    one.
     """
 
-    __slots__ = ("_applied_end", "_library", "_own", "_records", "missing", "surplus")
+    __slots__ = (
+        "_applied_end",
+        "_library",
+        "_others_whole",
+        "_own",
+        "_records",
+        "_wide",
+        "missing",
+        "surplus",
+    )
 
     def __init__(self, lane: int, library: Library) -> None:
-        self._own = 1 << lane
+        self._own = self._wide = 1 << lane
+        self._others_whole = 0  # below it all others held their own fragments at some time
         self._library = library
         self._applied_end = 0  # the durable log says that all below is decided and applied
         self._records: deque[tuple[int, int]] = deque()  # (log sequence, that end), ascending
         self.missing: SortedSet[int] = SortedSet()
         self.surplus: SortedSet[int] = SortedSet()
 
+    def needed(self, position: int) -> int:
+        """Bit set of the fragments that this replica should hold of a batch, and must not lose."""
+        return self._own if position < self._others_whole else self._wide
+
+    def note_others(self, whole: int) -> None:
+        """All others hold their own fragments below this position."""
+        self._others_whole = max(self._others_whole, whole)
+
+    def widen(self, share: int) -> None:
+        """From now on these fragments are needed of batches that not all others have whole."""
+        self._wide = share
+
+    def narrow(self) -> None:
+        """The own fragment is enough again."""
+        self._wide = self._own
+        for position in [each for each in self.missing if self._library.held(each) & self._own]:
+            self.missing.discard(position)
+
+    def _lacks(self, position: int, held: int) -> bool:
+        return bool(self.needed(position) & ~held)
+
     def applied(self, position: int) -> bool:
-        """A batch was applied; whether its own fragment is missing.
+        """A batch was applied; whether something of it is missing.
 
         Whatever the log has of it stands before the record that calls it applied.
         """
@@ -41,15 +76,20 @@ class Holdings:
         held = self._library.held(position)
         if held & ~self._own:
             self.surplus.add(position)
-        if held & self._own:
+        if not self._lacks(position, held):
             return False
         self.missing.add(position)
         return True
 
-    def found_durable(self, position: int) -> None:
-        """An own fragment that came after its batch was applied is durable."""
-        if self._library.held(position) & self._own:  # and not damaged meanwhile
-            self.missing.discard(position)
+    def found_durable(self, position: int) -> bool:
+        """Fragments that came late are durable now; whether more of the batch are missing."""
+        held = self._library.held(position)
+        if held & ~self._own:
+            self.surplus.add(position)
+        if self._lacks(position, held):  # or it was damaged meanwhile
+            return position in self.missing
+        self.missing.discard(position)
+        return False
 
     def damaged(self, position: int) -> bool:
         """A fragment turned out to be damaged and was dropped; whether that leaves one missing."""
@@ -57,18 +97,20 @@ class Holdings:
         if not held & ~self._own:
             self.surplus.discard(position)
         library = self._library
-        if held & self._own or not library.knows(position) or library.is_dead(position):
+        is_over = not library.knows(position) or library.is_dead(position)
+        if is_over or not self._lacks(position, held):
             return False  # a dead batch is served for a while, but nobody needs it whole
         self.missing.add(position)
         return True
 
     def loaded(self, position: int, held: int) -> bool:
-        """The index was found to name this of a batch; whether its own fragment is missing."""
+        """The index was found to name this of a batch; whether something is missing."""
         if held & ~self._own:
             self.surplus.add(position)
-        if not held & self._own:
+        lacks = self._lacks(position, held)
+        if lacks:
             self.missing.add(position)
-        return not held & self._own
+        return lacks
 
     def wants(self, position: int) -> bool:
         """Whether a batch's own fragment, should it still come, is to be kept."""

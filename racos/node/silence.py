@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from racos.core.engine import Engine
+from racos.core.quorum import Quorum
 from racos.core.replica import Replica
 from racos.core.vow import Memory
 from racos.node.healer import Healer
@@ -28,9 +29,15 @@ class Progress(NamedTuple):
     missing: int  # fragments of batches, known so far
 
 
-def memory_of(file: VowFile | None) -> Memory:
-    """What the disk says of the vow; of one that knows no vows, that it has its memory."""
-    return Memory() if file is None else Memory(*file.written)
+def memory_of(file: VowFile | None, healer: Healer, quorum: Quorum) -> Memory:
+    """What the disk says of the vow; of one that knows no vows, that it has its memory.
+
+    Without it this replica's share of a batch may have been as much as rebuilds a value.
+    """
+    memory = Memory() if file is None else Memory(*file.written)
+    if not memory.kept:
+        healer.holdings.widen(quorum.share(healer.me, quorum.data))
+    return memory
 
 
 def silence_of(
@@ -76,6 +83,7 @@ class Silence:
         vow = self._replica.vow
         if not vow.silent:
             return
+        self._healer.holdings.note_others(self._replica.peers.whole_elsewhere)
         if (
             vow.upto is not None
             and self._healer.whole >= (vow.upto + 1) * self._replica.quorum.total
@@ -101,6 +109,7 @@ class Silence:
     def _end(self) -> None:
         memory: Memory = self._replica.vow.kept()
         self._file.write(Written(*memory))
+        self._healer.holdings.narrow()
         self._replica.speak(memory)
         if memory.upto >= 0:
             self._report(f"vow.kept upto_round={memory.upto}: this member takes part again")

@@ -95,6 +95,28 @@ def test_a_new_cluster_comes_up_with_a_quorum(shape: tuple[int, int, int]) -> No
     assert not [report for report in cluster.reports if "vow" in report]
 
 
+def test_who_held_more_than_its_own_fragments_holds_them_again() -> None:
+    """Fast as they were, some batches rest on wider shares, since one member is away."""
+    cluster = begun(5, 2, 3)
+    cluster.crash(4)
+    cluster.run(1.0)
+    put(cluster, range(6, 12))
+    cluster.run(0.3)
+    lose(cluster, 0)
+    cluster.start(0)
+    run_until_all_speak(cluster)
+    driver = cluster.driver(0)
+    positions = {position for position, *_ in driver.library.held_places()}
+    assert {driver.library.held(position) for position in positions} == {0b00111}
+    cluster.start(4)
+    cluster.run(8.0, lambda: is_clean(cluster))
+    assert is_clean(cluster)
+    assert {driver.library.held(position) for position in positions} == {0b00001}
+    for lane in (1, 2):
+        cluster.crash(lane)
+    assert_readable(cluster, range(12))
+
+
 def test_who_starts_for_the_first_time_later_joins_as_if_it_had_lost_its_disk() -> None:
     cluster = Cluster(3, 1, 2, vows=True)
     lose(cluster, 2)
