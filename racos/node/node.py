@@ -289,7 +289,7 @@ class Node:
             self._alarm_keeper.hurry()
             self._compact_at = now
         self.driver.keeper.is_cramped = room.is_cramped
-        if room.is_short and now >= self._compact_at:
+        if room.is_short and not room.is_cramped and now >= self._compact_at:
             # What is deleted takes its space in the index until that is compacted.
             self._compact_at = now + COMPACT_SECONDS
             if self._index is not None and self._index.size_bytes() < room.free_bytes:
