@@ -266,7 +266,7 @@ class Node:
             self._alarm_keeper.hurry()
             self._compact_at = now
         self.driver.keeper.is_cramped = room.is_cramped
-        if room.is_short and now >= self._compact_at:
+        if room.is_short and not room.is_cramped and now >= self._compact_at:
             # What is deleted takes its space in the index until that is compacted.
             self._compact_at = now + COMPACT_SECONDS
             if index is not None and index.size_bytes() < room.free_bytes:

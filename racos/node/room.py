@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
         """With 1 GiB or more these are all as large as they get, but for the history."""
         low = min(128 * MIB, total // 8)
         return cls(
-            ballast=min(32 * MIB, total // 32),
+            ballast=min(32 * MIB, total // 16),
             low=low,
             high=low + low // 2,
             cramped=low // 4,
@@ -58,6 +58,7 @@ class Room:
 
     __slots__ = (
         "_ballast",
+        "_given_then",
         "_looked_at",
         "_space",
         "_written",
@@ -74,7 +75,7 @@ class Room:
         self._ballast = ballast
         self._written = written
         self._looked_at = 0.0
-        self._written_then = 0
+        self._written_then = self._given_then = 0
         self.sizes = Sizes.of(space().total)
         self.free_bytes = 0
         self.is_short = False
@@ -94,9 +95,11 @@ class Room:
         if (
             now - self._looked_at < LOOK_SECONDS
             and written - self._written_then < self.sizes.low // _LOOKS
+            and self._ballast.given_bytes == self._given_then
         ):
             return False
         self._looked_at, self._written_then = now, written
+        self._given_then = self._ballast.given_bytes
         before = self.is_short
         self._look()
         return self.is_short != before

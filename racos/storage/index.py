@@ -384,7 +384,7 @@ def _batch_of(step: dict[bytes, bytes | None]) -> WriteBatch:
 
 def _lacks_space(error: Exception) -> bool:
     """Whether the database wants nothing but space: what it could not write it still has."""
-    return str(error).startswith("IO error: No space left on device")
+    return "No space left on device" in str(error)
 
 
 def _open(directory: Path, memtable_bytes: int) -> Rdict:

@@ -44,7 +44,7 @@ def test_sizes_follow_the_disk() -> None:
     assert large.low == 128 * MIB
     assert large.segment == 64 * MIB
     assert small == Sizes(
-        ballast=2 * MIB,
+        ballast=4 * MIB,
         low=8 * MIB,
         high=12 * MIB,
         cramped=2 * MIB,
@@ -90,6 +90,15 @@ def test_it_looks_once_a_second_or_when_much_was_written() -> None:
     site.written += SIZES.low // 4
     assert site.look(0.01)
     assert site.short()
+
+
+def test_it_looks_at_once_when_ballast_was_given() -> None:
+    site = Site()
+    site.leave(SIZES.low + 1)
+    site.ballast.give(1)
+    assert site.look(0.001)
+    assert site.short()
+    assert not site.look(0.001)
 
 
 def test_ballast_that_was_given_makes_the_disk_short_until_it_is_put_by_again() -> None:

@@ -162,7 +162,7 @@ async def test_a_node_that_is_left_nothing_ends_and_starts_again_with_space() ->
 
         async with Load(endpoints(cluster), mix=mix) as load:
             await load.more_puts(5, cluster.names, PATIENCE)
-            await until("the end", takes_all)
+            await until("the end", takes_all, 3 * PATIENCE)
             await load.more_gets(20, others, PATIENCE)
             cluster.start(victim)
             await until("the end of a start", lambda: cluster.state(victim) is State.GONE)

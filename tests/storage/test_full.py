@@ -231,6 +231,8 @@ try:
         hog.write(bytes(1 << 14))
 except OSError:
     pass
+index.compact()
+index._compactor.join()
 index.flush()
 while index.flushing:
     pass
