@@ -39,10 +39,11 @@ from racos.mvcc.command import (
 from racos.mvcc.lease import LeaseInfo
 from racos.mvcc.view import View
 from racos.node.config import ConfigError, NodeConfig
+from racos.node.figures import Statistics
 from racos.node.identity import identify
 from racos.node.memory import keep_large_buffers
 from racos.node.metrics import Metrics
-from racos.node.node import Node, Statistics
+from racos.node.node import Node
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.identity import IdentityError
 from racos.storage.log import LogError
