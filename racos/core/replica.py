@@ -310,7 +310,9 @@ class Replica:
                 if slot.payload is None:
                     break  # decided, but what? asked for in _maybe_ask
                 if not slot.recorded:
-                    record = PayRecord(slot.lane, slot.round, slot.payload, slot.stored, False)
+                    # Without memory: an earlier life may have held more; that is healed whole.
+                    held = 0 if self.vow.silent and slot.payload.coded else slot.stored
+                    record = PayRecord(slot.lane, slot.round, slot.payload, held, False)
                     self.outbox.record(record)
                 self._applied.append((slot.position, slot.payload))
             window.advance(value)

@@ -92,6 +92,7 @@ class Healer:
         "holdings",
         "limits",
         "me",
+        "wide",
     )
 
     def __init__(
@@ -112,6 +113,9 @@ class Healer:
         self._values = values
         self._append = append
         self._report = report
+        # Whether a batch is healed with as many fragments as this replica may ever have held of it:
+        # one that has lost its disk may have been counted on for more than its own.
+        self.wide = False
         self._now = 0.0
         self._started_at = 0.0
         self._allowance = 0.0  # bytes that may be asked for now; below 0 while one debt is paid
@@ -179,6 +183,8 @@ class Healer:
     def keep_late(self, pay: Pay) -> None:
         """A batch came, maybe after it was applied here without its own fragment."""
         position = self._library.position(pay)
+        if self.wide:
+            return
         if pay.held >> self.me & 1 and self.holdings.wants(position):
             own = PayRecord(pay.lane, pay.round, pay.payload, 1 << self.me, says_one=False)
             self._syncing.append((self._append(own), position))
@@ -228,6 +234,8 @@ class Healer:
         self._allowance -= max(size, self.limits.batch_bytes_min)
         self._started_at = self._now
         self._busy.add(position)
+        total, width = self._codec.total, self._codec.data if self.wide else 1
+        mask = sum(1 << (self.me + offset) % total for offset in range(width))
 
         def done(outcome: Fragments | Exception) -> None:
             self._busy.discard(position)
@@ -235,10 +243,10 @@ class Healer:
                 self._not_now(position, outcome)
                 return
             payload = Payload(descriptor, True, outcome)
-            self._keep(position, PayRecord(lane, round_, payload, 1 << self.me, says_one=False))
+            self._keep(position, PayRecord(lane, round_, payload, mask, says_one=False))
 
         load = partial(self._values.load_all, absent=absent, background=True)
-        rebuild(load, self._codec, values, 1 << self.me, done)
+        rebuild(load, self._codec, values, mask, done)
 
     def _keep(self, position: int, record: PayRecord) -> None:
         self._attempts.pop(position, None)

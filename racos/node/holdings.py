@@ -48,8 +48,11 @@ class Holdings:
 
     def found_durable(self, position: int) -> None:
         """An own fragment that came after its batch was applied is durable."""
-        if self._library.held(position) & self._own:  # and not damaged meanwhile
+        held = self._library.held(position)
+        if held & self._own:  # and not damaged meanwhile
             self.missing.discard(position)
+        if held & ~self._own and self._library.knows(position):
+            self.surplus.add(position)
 
     def damaged(self, position: int) -> bool:
         """A fragment turned out to be damaged and was dropped; whether that leaves one missing."""

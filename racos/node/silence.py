@@ -56,6 +56,7 @@ class Silence:
         self._report = report
         self._told_at: float | None = None
         self._was_known = False
+        healer.wide = replica.vow.silent
 
     @property
     def progress(self) -> Progress | None:
@@ -101,6 +102,7 @@ class Silence:
     def _end(self) -> None:
         memory: Memory = self._replica.vow.kept()
         self._file.write(Written(*memory))
+        self._healer.wide = False
         self._replica.speak(memory)
         if memory.upto >= 0:
             self._report(f"vow.kept upto_round={memory.upto}: this member takes part again")
