@@ -174,8 +174,9 @@ class Node:
             others = [peer.said.fragments.get(slot, 0) for peer in self.world.alive()]
             if len({index for mask in others for index in bits(mask)}) < self.world.quorum.data:
                 return False
-            own = Payload(batch.descriptor, True, {self.lane: [b"healed"]})
-            record = PayRecord(slot[1], slot[0], own, 1 << self.lane, says_one=False)
+            mask = self.world.quorum.share(self.lane, self.world.quorum.data)
+            own = Payload(batch.descriptor, True, {index: [b"healed"] for index in bits(mask)})
+            record = PayRecord(slot[1], slot[0], own, mask, says_one=False)
             self.log.insert(self.synced, record)
             self.synced += 1
             self.tokens = [(token, length + 1) for token, length in self.tokens]

@@ -176,6 +176,33 @@ def test_nothing_is_said_or_promised_before_and_nothing_of_those_rounds_ever() -
     assert min(said) > upto
 
 
+def test_what_an_earlier_life_was_counted_on_for_is_made_again_in_full() -> None:
+    """With node 4 away, batches are as wide as four holders need; node 0 is one of them."""
+    cluster = begun(5, 2, 3)
+    cluster.crash(4)
+    cluster.run(0.5)
+    put(cluster, range(6, 12))
+    cluster.run(0.3)
+    lose(cluster, 0)
+    cluster.start(0)
+    run_until_all_speak(cluster)
+    library = cluster.driver(0).library
+    coded = [position for position in library.past.ones if library.is_coded(position)]
+    other = cluster.driver(1).library
+    held = [other.held(position) for position in other.past.ones if other.is_coded(position)]
+    assert any(mask & ~(1 << 1) for mask in held), "nothing was wide"
+    assert not cluster.driver(0).healer.holdings.missing
+    surplus = cluster.driver(0).healer.holdings.surplus
+    assert len(surplus) >= len(coded)
+    for lane in (1, 2):
+        cluster.crash(lane)
+    assert_readable(cluster, range(12))
+    for lane in (1, 2, 4):
+        cluster.start(lane)
+    cluster.run(8.0, lambda: is_clean(cluster))
+    assert is_clean(cluster)
+
+
 def test_crashes_on_the_way_leave_it_silent_with_what_it_has_taken() -> None:
     cluster = begun(3, 1, 2)
     lose(cluster, 1)
