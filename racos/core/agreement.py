@@ -285,7 +285,11 @@ class Agreement:
         if slot.lane == self.me and len(payload.fragments) == self.quorum.total:
             self._spread_as_owner(slot, payload, width)
         elif self._owner_gone(slot):
-            self._want(slot, self.quorum.share(self.me, width))
+            share = self.quorum.share(self.me, width)
+            if payload.coded:
+                self._want(slot, share)
+            else:  # it is all here, noted from a chunk of history by somebody who said nothing
+                self.accept(slot, payload, share)
 
     def _owner_gone(self, slot: Slot) -> bool:
         """Nobody but this replica will widen its share: the owner is away, or has forgotten how."""

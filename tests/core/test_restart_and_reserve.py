@@ -14,6 +14,7 @@ from racos.core.messages import (
     ProbeReply,
     Record,
     ReserveRecord,
+    Skip,
     State,
     StateRecord,
 )
@@ -81,3 +82,22 @@ def test_nothing_is_reserved_far_above_the_own_frontier() -> None:
     assert not [r for r in hear(again, 1, Beat(1000, 0)).records if isinstance(r, ReserveRecord)]
     moved = hear(again, 2, *(Decide(lane, 0, 9, 0) for lane in range(3)))
     assert ReserveRecord(10 + 32) in moved.records
+
+
+def test_a_batch_without_coded_values_is_never_rebuilt() -> None:
+    """History brought it, this replica restarted before the log called it applied, and those who
+    know are gone: it is here whole, so the others hear that instead."""
+    past = Recovered(3)
+    past.add(PayRecord(1, 0, Payload(b"batch"), 0, says_one=False))  # at position 1
+    replica = make(recovered=past)
+    hear(replica, 2, Skip(0, -1, 0), Skip(2, -1, 0))
+    asked: list[tuple[int, int]] = []
+    noted: list[Record] = []
+    for step in range(400):
+        replica.tick(0.01 * step)
+        effects = replica.take_effects()
+        replica.persisted(effects.token)
+        asked += effects.rebuilds
+        noted += effects.records
+    assert asked == []
+    assert [each.held for each in noted if isinstance(each, PayRecord)] == [1]
