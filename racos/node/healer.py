@@ -196,6 +196,14 @@ class Healer:
             self._pruned_bytes += self._library.prune(position, self.me)
             self._pruned += before.bit_count() - 1
 
+    def narrow(self) -> None:
+        """Own fragments are enough again (`Holdings.widen`)."""
+        self.holdings.narrow(self._not_durable)
+
+    @property
+    def _not_durable(self) -> set[int]:
+        return {position for _, position in self._syncing}
+
     # -- healing -----------------------------------------------------------------------------------
 
     @property
@@ -222,7 +230,8 @@ class Healer:
         round_, lane = self._library.slot(position)
         mask = self.holdings.needed(position) & ~self._library.held(position)
         if not mask:
-            self.holdings.found_durable(position)
+            if position not in self._not_durable:
+                self.holdings.found_durable(position)
             return
         try:
             descriptor = self._library.descriptor(position)

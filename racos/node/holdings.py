@@ -57,11 +57,11 @@ class Holdings:
         """From now on these fragments are needed of batches that not all others have whole."""
         self._wide = share
 
-    def narrow(self) -> None:
-        """The own fragment is enough again."""
+    def narrow(self, not_durable: Container[int]) -> None:
+        """The own fragment is enough again; it is not durable yet of these batches."""
         self._wide = self._own
-        for position in [each for each in self.missing if self._library.held(each) & self._own]:
-            self.missing.discard(position)
+        held = [each for each in self.missing if self._library.held(each) & self._own]
+        self.missing -= {position for position in held if position not in not_durable}
 
     def _lacks(self, position: int, held: int) -> bool:
         return bool(self.needed(position) & ~held)

@@ -109,7 +109,7 @@ class Silence:
     def _end(self) -> None:
         memory: Memory = self._replica.vow.kept()
         self._file.write(Written(*memory))
-        self._healer.holdings.narrow()
+        self._healer.narrow()
         self._replica.speak(memory)
         if memory.upto >= 0:
             self._report(f"vow.kept upto_round={memory.upto}: this member takes part again")
