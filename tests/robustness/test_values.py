@@ -19,7 +19,7 @@ from tests.robustness.verify import endpoints
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-INLINE_LIMIT = 4096
+INLINE_LIMIT = 2048
 SIZES = (0, 1, INLINE_LIMIT - 1, INLINE_LIMIT, INLINE_LIMIT + 1, 64 << 10, 1 << 20)
 CALL_SECONDS = 10.0
 STORED_PUTS = 1000
