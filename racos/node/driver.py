@@ -84,7 +84,7 @@ class Driver:
         self._clock = clock
         self._report = report
         self._encoder = batches.BatchEncoder(codec, options.inline_limit)
-        self.batcher = Batcher(self._encoder, options.limits)
+        self.batcher = Batcher(self._encoder, KITS[options.engine].bounded(options.limits))
         shelf = MemoryShelf() if shelf is None else shelf
         known = read_applied(shelf).position
         self.keeper = Keeper(

@@ -13,7 +13,9 @@ from racos.core.recovery import Recovered
 from racos.core.replica import Replica, Settings
 from racos.core.vow import Memory
 from racos.mvcc.shelf import Shelf
+from racos.node.batcher import Limits
 from racos.node.checkpoint import read_applied
+from racos.node.gathering import Patience
 from racos.node.library import GRACE_SECONDS, Library, Unreadable
 from racos.node.past import CHUNK_BATCHES_MAX, CHUNK_BYTES_MAX, Past
 from racos.queue.recovery import Recovered as QueueRecovered
@@ -109,6 +111,11 @@ class Kit(NamedTuple):
     recall: Callable[[History, Past], None]  # what the log still shows of slots below it
     replica: Callable[[Settings, float, History, Memory], Engine]
     forgets: bool  # history, and parts of the log
+    shares_rounds: bool  # batches of several replicas in one round cost little more than one
+
+    def bounded(self, limits: Limits) -> Limits:
+        """The write path's bounds: without shared rounds waiting for others gains nothing."""
+        return limits if self.shares_rounds else limits._replace(patience=Patience(share=0.0))
 
 
 def _lanes_recall(history: History, past: Past) -> None:
@@ -137,6 +144,8 @@ def _queue(settings: Settings, now: float, past: History, memory: Memory) -> Eng
 
 
 KITS = {
-    LANES: Kit(Library, Recovered, _lanes_recall, _lanes, forgets=True),
-    QUEUE: Kit(QueueLibrary, _queue_history, _queue_recall, _queue, forgets=False),
+    LANES: Kit(Library, Recovered, _lanes_recall, _lanes, forgets=True, shares_rounds=True),
+    QUEUE: Kit(
+        QueueLibrary, _queue_history, _queue_recall, _queue, forgets=False, shares_rounds=False
+    ),
 }

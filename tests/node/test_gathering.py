@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from math import inf
 
 import pytest
 
+from racos.core.engine import LANES, QUEUE
 from racos.mvcc.command import Put, Result
 from racos.node.gathering import Gathering, Patience
 from tests.node.cluster import Cluster, Outcome
@@ -65,16 +67,16 @@ def test_no_lane_waits_longer_than_a_bound() -> None:
     assert gathering.due(1.002) == pytest.approx(1.003)
 
 
-def batches_per_round(share: float) -> float:
-    """Three lanes whose ten clients come back together, some time after their last answer."""
-    cluster = Cluster(3, 1, 2)
-    for each in cluster.alive():
-        cluster.driver(each).batcher.gathering = Gathering(Patience(share))
+def load(cluster: Cluster) -> int:
+    """Ten clients of each lane come back together, some time after their last answer; how often a
+    lane waited for others."""
     source = random.Random(1)
-    waiting: list[list[Outcome[Result]]] = [[] for _ in range(3)]
-    back_at = [0.0] * 3
+    lanes = cluster.alive()
+    waiting: list[list[Outcome[Result]]] = [[] for _ in lanes]
+    back_at = [0.0 for _ in lanes]
+    waited = 0
     for _ in range(300):
-        for each in range(3):
+        for each in lanes:
             if waiting[each] and all(outcome.done() for outcome in waiting[each]):
                 waiting[each] = []
                 back_at[each] = cluster.now + source.uniform(0.0, 0.002)
@@ -83,9 +85,27 @@ def batches_per_round(share: float) -> float:
                 waiting[each] = [cluster.submit(each, put) for put in puts]
         cluster.step()
         cluster.now += 0.0005
+        for each in lanes:
+            waited += cluster.driver(each).wake_at < inf
+            cluster.driver(each).wake_at = inf
+    return waited
+
+
+def batches_per_round(share: float) -> float:
+    cluster = Cluster(3, 1, 2)
+    for each in cluster.alive():
+        cluster.driver(each).batcher.gathering = Gathering(Patience(share))
+    load(cluster)
     replica = cluster.driver(0).replica
     return replica.agreement.statistics["fast"] / (replica.window.frontier / 3)
 
 
 def test_lanes_that_gather_share_their_rounds() -> None:
     assert batches_per_round(0.5) > 1.3 * batches_per_round(0.0)
+
+
+@pytest.mark.parametrize(("engine", "waits"), [(LANES, True), (QUEUE, False)])
+def test_only_an_engine_whose_rounds_are_shared_waits_for_others(engine: str, waits: bool) -> None:
+    cluster = Cluster(3, 1, 1, engine=engine)
+    cluster.run(0.1)
+    assert bool(load(cluster)) == waits
