@@ -25,6 +25,7 @@ from racos.mvcc.command import CodedValue
 from racos.node import batch as batches
 from racos.node import entries, records
 from racos.node.checkpoint import read_applied, read_configs
+from racos.node.datadir import LOG_FOLDER
 from racos.node.retention import read_start
 from racos.storage.disk import File, ReadOnlyDisk
 from racos.storage.frozen import FrozenIndex
@@ -37,11 +38,12 @@ from racos.storage.survey import Finding, Survey
 
 __all__ = ["Checked", "NotChecked", "fsck"]
 
-LOG_FOLDER = "log"
 _UNREADABLE = (ValueError, KeyError, IndexError, struct.error, DecodeError)
 _HEALED = "it comes again from the other members when it is read, scrubbed or moved"
 _UNKNOWN = "its fragments cannot be made again here: rebuild this member from the others"
 _STOPS = "the node refuses to start with it"
+_ANEW = "the next start makes it anew from the log"
+_NEEDED = "the node refuses to start with it, or rebuilds this member from the others"
 
 
 class NotChecked(Exception):
@@ -115,8 +117,7 @@ class _Check:
         survey = Survey(self._disk, owner, start, self._tell, self._record, self._read)
         survey.run()
         if failure is not None:
-            means = "the next start makes it anew from the log" if survey.is_whole else _STOPS
-            self._tell(Finding(str(self._index_path()), None, failure, means))
+            self._tell(Finding(str(self._index_path()), None, failure, _replaced(survey)))
         if index is not None:
             with closing(index):
                 self._index(index, survey, start)
@@ -204,8 +205,7 @@ class _Check:
         """The index, or what is wrong with it; neither, if there is none."""
         path = self._index_path()
         if not path.exists():
-            means = "the next start makes it anew from the log"
-            self._tell(Finding(str(path), None, "there is no index", means, is_damage=False))
+            self._tell(Finding(str(path), None, "there is no index", _ANEW, is_damage=False))
             return None, None
         try:
             index = FrozenIndex(path)
@@ -229,8 +229,7 @@ class _Check:
             self._batches(index, survey)
         except ShelfError as error:
             text = str(error).removeprefix(f"{path}: ")
-            means = "the next start makes it anew from the log" if survey.is_whole else _STOPS
-            self._tell(Finding(path, None, text, means))
+            self._tell(Finding(path, None, text, _replaced(survey)))
             return
         for position, count in sorted(self._references.items()):
             what = f"{count} versions refer to slot {position}, of which it names nothing"
@@ -309,6 +308,11 @@ class _Check:
     def _tell_of(self, place: Place, what: str, means: str) -> None:
         path = self._disk.path(segment_name(place.segment))
         self._tell(Finding(path, place.offset, what, means))
+
+
+def _replaced(survey: Survey) -> str:
+    """What becomes of an index that cannot be used."""
+    return _ANEW if survey.is_whole else _NEEDED
 
 
 def _version(key: bytes, data: bytes) -> CodedValue | None:
