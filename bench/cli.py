@@ -264,7 +264,7 @@ def store(
             nodes=nodes, wait=wait, systems=_systems(systems, None), etcd=etcd, data_dir=data_dir,
         )  # fmt: skip
         with _bars() as bars:
-            results = measure(plan, _Display(bars))
+            results = measure(plan, _Display(bars), bars.console.print)
         print_store(plan, results, Console())
         if json_file is not None:
             json_file.write_text(json.dumps(to_json(plan, results)) + "\n")

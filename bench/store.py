@@ -90,8 +90,12 @@ class StoreResult:
     restarted_memory: int
 
 
-def measure(plan: StorePlan, progress: Progress) -> list[StoreResult]:
-    """Carry a plan out. Raises BenchError with one clear line."""
+def measure(plan: StorePlan, progress: Progress, say: Callable[[str], None]) -> list[StoreResult]:
+    """Carry a plan out. Raises BenchError with one clear line.
+
+    `say` takes a line as each phase ends: a run takes long, and what was measured before it is cut
+    short should not be lost.
+    """
     results = []
     with data_dir(plan.data_dir) as directory:
         for system in plan.systems:
@@ -99,7 +103,7 @@ def measure(plan: StorePlan, progress: Progress) -> list[StoreResult]:
             progress.begin(f"{system}, {plan.keys:,} keys", plan.keys * (1 + 2 * plan.rounds))
             try:
                 with cluster_of(system, plan.nodes, home, plan.etcd) as cluster:
-                    results.append(asyncio.run(_Visit(plan, system, cluster, progress).run()))
+                    results.append(asyncio.run(_Visit(plan, system, cluster, progress, say).run()))
             except (ClusterError, LoadError, OSError, TimeoutError) as error:
                 raise BenchError(f"{system}: {error}") from error
             finally:
@@ -113,39 +117,50 @@ class _Visit:
     """One system's turn."""
 
     def __init__(
-        self, plan: StorePlan, system: str, cluster: Supervisor, progress: Progress
+        self,
+        plan: StorePlan,
+        system: str,
+        cluster: Supervisor,
+        progress: Progress,
+        say: Callable[[str], None],
     ) -> None:
         self._plan = plan
         self._system = system
         self._cluster = cluster
         self._progress = progress
+        self._say = say
         self._values = Values(plan.size, seed=1)
         self._put = 0  # by all phases so far
 
     async def run(self) -> StoreResult:
         plan, cluster = self._plan, self._cluster
         version = (await member_status(cluster.endpoints()[0])).version
-        filled = await self._puts(1)
+        filled = await self._puts("filling", 1)
         filled_disk = self._disk()
         memory = self._memory()
-        overwritten = await self._puts(plan.rounds) if plan.rounds else None
+        overwritten = await self._puts("overwriting", plan.rounds) if plan.rounds else None
         compacting = None
         if plan.rounds:
             async with self._compacting():
-                compacting = await self._puts(plan.rounds)
+                compacting = await self._puts("with compactions", plan.rounds)
         full_disk = self._disk()
         await self._compact()
         compacted_disk = await self._space_back()
         count = await self._ask_often(limit=0)
         page = await self._ask_often(limit=LIMIT)
+        self._tell(f"count {count:.2f} ms, page of {LIMIT} {page:.2f} ms")
         restart = await self._restart()
+        self._tell(f"first answer {restart:.2f} s after a restart")
         return StoreResult(
             self._system, version, filled, overwritten, compacting,
             filled_disk, full_disk, compacted_disk,
             memory, count, page, restart, self._memory(),
         )  # fmt: skip
 
-    async def _puts(self, rounds: int) -> Puttings:
+    def _tell(self, text: str) -> None:
+        self._say(f"{self._system}: {text}")
+
+    async def _puts(self, phase: str, rounds: int) -> Puttings:
         """All keys, so many times over; each key ends with a value that `_first_answer` knows."""
         plan = self._plan
         load = Load(
@@ -166,7 +181,12 @@ class _Visit:
         if load.done < plan.keys * rounds:
             raise LoadError(f"only {load.done} puts in {_PHASE_MAX_S:g} s")
         self._put += load.done
-        return _summary(result, monotonic() - begin)
+        puttings = _summary(result, monotonic() - begin)
+        self._tell(
+            f"{phase}: {puttings.per_second:,.0f} puts/s, p99 {puttings.p99_ms:,.1f} ms, "
+            f"disk {self._disk() / 1e6:,.0f} MB, memory {self._memory() / 1e6:,.0f} MB"
+        )
+        return puttings
 
     async def _show(self, load: Load) -> None:
         before = 0
@@ -205,6 +225,7 @@ class _Visit:
         while monotonic() < deadline:
             await asyncio.sleep(_SPACE_EVERY_S)
             least = min(least, self._disk())
+        self._tell(f"space back: disk {least / 1e6:,.0f} MB")
         return least
 
     async def _ask_often(self, limit: int) -> float:

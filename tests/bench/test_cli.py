@@ -168,6 +168,8 @@ def test_what_a_full_store_costs(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.stderr
     assert "600 keys of 256 B, 3 nodes" in result.stdout
+    for line in ("racos: filling: ", "racos: with compactions: ", "racos: first answer "):
+        assert line in result.stderr  # what is known before the end
     (measured,) = json.loads(report.read_text())["results"]
     for phase in ("filled", "overwritten", "compacting"):
         per_second, p99, gap = measured[phase]
