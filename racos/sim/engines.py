@@ -208,6 +208,9 @@ class Bench:
     def replay_ended(self, lane: int, sequence: int) -> None:
         """Nothing is replayed."""
 
+    def dying(self, lane: int) -> None:
+        """`died` says it."""
+
     def died(self, lane: int, *, power: bool, why: str) -> None:
         del power
         raise AssertionError(f"n{lane} died: {why}")

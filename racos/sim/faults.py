@@ -152,6 +152,15 @@ class Faults:
     def _sync_error(self, source: random.Random) -> None:
         self._some(source).sync_fails = True
 
+    def _full(self, source: random.Random) -> None:
+        """Of some nodes, or of all at one time."""
+        some = [self._some(source)] if source.random() < 0.8 else self._machines
+        left = source.choice((0, 1000, 10_000, 50_000))
+        for machine in some:
+            self._trace(f"the disk of n{machine.lane} has {left} bytes left")
+            machine.fill(left)
+            self._events.after(source.uniform(0.1, 2.0), machine.drain)
+
     def _rot(self, source: random.Random) -> None:
         if self.rotting:
             machine = self._machines[source.choice(self.rotting)]

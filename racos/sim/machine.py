@@ -28,12 +28,14 @@ from racos.sim.events import Action, Events
 from racos.sim.network import Frame
 from racos.sim.options import Options
 from racos.sim.violation import Violation
+from racos.storage.ballast import NO_SPACE, Ballast
 from racos.storage.log import Appended, Batch, Damaged, Log, LogError, Replayed
 from racos.storage.record import SEGMENT_HEADER_BYTES
 from racos.storage.segment import segment_name
 from racos.storage.vow import Written, open_vow, write_vow
 
 SECRET = b"simulated"
+_BALLAST_BYTES = 16 << 10  # where disks become full
 _SYNCS_UNTIL_PROVEN = 3  # after which a record that the log has for good says so of an earlier one
 
 
@@ -55,6 +57,8 @@ class Observer(Protocol):
     def replayed(self, lane: int, entry: Replayed) -> None: ...
 
     def replay_ended(self, lane: int, sequence: int) -> None: ...
+
+    def dying(self, lane: int) -> None: ...
 
     def died(self, lane: int, *, power: bool, why: str) -> None: ...
 
@@ -116,6 +120,7 @@ class Machine:
         self.disk = SimDisk(random.Random(f"disk {lane} {options.seed}"))
         if options.loses_disks:  # the cluster is not new: nobody wonders at the first start
             write_vow(self.disk, Written(lane + 1, fresh=False, kept=True, upto=-1))
+        self._ballast: Ballast | None = None
         self.harm = ""  # what becomes of the disk before the next start
         self._is_damaged = False  # and the next start will find it
         self._has_aside = False
@@ -148,6 +153,11 @@ class Machine:
             self.driver = self._boot_undamaged()
         except Died:
             self._die(power=True, why="lost power while starting")
+            return
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            self._die(power=False, why=f"no space to start: {error}")
             return
         except LogError as error:
             if not self.is_rotten:
@@ -197,6 +207,8 @@ class Machine:
         return driver
 
     def _boot(self) -> Driver:
+        if self.options.on("full"):
+            self._open_ballast()
         vow = None
         if self.options.loses_disks:
             vow = open_vow(self.disk, may_ask=True, lost=self._has_aside)
@@ -205,6 +217,7 @@ class Machine:
             member_id=self.lane + 1,
             cluster_id=9,
             segment_bytes=self.options.segment_bytes,
+            ballast=self._ballast,
         )
         assert isinstance(log, TappedLog)
         log.lane, log.observer = self.lane, self._observer
@@ -244,6 +257,30 @@ class Machine:
         self._tap(driver)
         return driver
 
+    def _open_ballast(self) -> None:
+        """As `racos.node.datadir` does: a start on a full disk has to write a little, too."""
+        self._ballast = Ballast(self.disk, _BALLAST_BYTES)
+        if self.disk.space().free < _BALLAST_BYTES:
+            self._ballast.give(_BALLAST_BYTES)
+        self._grow_ballast()
+
+    def _grow_ballast(self) -> None:
+        """As `racos.node.room` does while there is space."""
+        ballast = self._ballast
+        while ballast is not None and not ballast.is_whole:
+            if self.disk.capacity_bytes is not None or not ballast.grow():
+                return
+
+    def fill(self, left_bytes: int) -> None:
+        """Others take the disk's space, but for so much."""
+        self.disk.capacity_bytes = self.disk.used_bytes() + left_bytes
+
+    def drain(self) -> None:
+        """There is space again."""
+        self.disk.capacity_bytes = None
+        if self.driver is not None:
+            self._grow_ballast()
+
     def _tap(self, driver: Driver) -> None:
         """Let the observer see what the core gets and wants; nothing is changed."""
         replica, log, observer, lane = driver.replica, driver.log, self._observer, self.lane
@@ -271,7 +308,7 @@ class Machine:
             self.disk.steps_left = self._source.randrange(6)
             try:
                 batch.run()
-            except Died:
+            except (Died, OSError):  # an error of the disk would end it as well
                 pass
             else:
                 self._observer.synced(self.lane, batch.sequence)
@@ -312,10 +349,13 @@ class Machine:
         space = self.driver.keeper.statistics()
         now["segments rewritten"] = space.rewritten_segments
         now["segments removed"] = space.removed_segments
+        now["ballast bytes given"] = self._ballast.given_bytes if self._ballast is not None else 0
         return self._transitions + now
 
     def _die(self, *, power: bool, why: str) -> None:
         self._transitions = self.transitions()
+        if self.driver is not None:
+            self._observer.dying(self.lane)
         self.driver = None
         self.life += 1
         self.paused = False

@@ -34,8 +34,9 @@ FAULTS = (
     "rot",  # bits of synced fragments flip, on f nodes at most
     "wipe",  # a node dies and its disk is empty when it starts again, on f nodes at a time
     "damage",  # likewise, but a bit of what it synced has flipped: it puts all of that aside
+    "full",  # the disks of some nodes have next to no space left for a while
 )
-_APART = ("rot", "wipe", "damage")  # drawn apart: see `_timed` and `_lossy`
+_APART = ("rot", "wipe", "damage", "full")  # drawn apart: see `_timed`, `_lossy` and `_filled`
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def draw(seed: int) -> Options:
         rounds_max=source.choice((8, 32, 128)),
         suspect_after=source.choice((0.1, 0.25, 0.5)),
     )
-    options = _lossy(_forgetful(_timed(options)))
+    options = _filled(_lossy(_forgetful(_timed(options))))
     # A source of its own, so that all else about a seed stays as it was before there were epochs.
     lanes = random.Random(f"lanes {seed}")
     if lanes.random() < 0.5:
@@ -208,6 +209,13 @@ def _lossy(options: Options) -> Options:
         messages=20_000,
         rounds_max=source.choice((4, 4, 8, 32)),
     )
+
+
+def _filled(options: Options) -> Options:
+    """In a part of the worlds disks become full."""
+    if random.Random(f"full {options.seed}").random() >= 0.15:
+        return options
+    return replace(options, faults=(*options.faults, "full"))
 
 
 def _asked(options: Options) -> Options:

@@ -31,6 +31,7 @@ EXPECTED = (
     "starts refused",
     "disks lost",
     "disks rebuilt",
+    "ballast bytes given",
     "records replayed",
     "leases granted",
     "leases renewed",

@@ -92,6 +92,7 @@ class World:
         self._source = random.Random(f"world {options.seed}")
         self._core: tuple[int, ...] | None = None  # the nodes that are well, once healed
         self._settling: Settling | None = None  # likewise
+        self._dead: set[int] = set()  # positions of batches to which nothing refers
         self._applied_at: dict[int, float] = {}  # by slot position: when first, anywhere
         self.transitions = Transitions()
         self.machines = [
@@ -175,6 +176,7 @@ class World:
         for lane in core:
             machine = self.machines[lane]
             machine.sync_fails, machine.sync_factor = False, 1.0
+            machine.drain()
             machine.clock.set_rate(1.0)
             if machine.paused:
                 machine.resume()
@@ -362,6 +364,12 @@ class World:
     def replay_ended(self, lane: int, sequence: int) -> None:
         self.durability.replay_ended(lane, sequence)
 
+    def dying(self, lane: int) -> None:
+        """What its node knows to be dead stays so, though nobody may be left to say it."""
+        driver = self.machines[lane].driver
+        if driver is not None and self.options.loses_disks:
+            self._dead.update(filter(driver.library.is_dead, self.durability.covered()))
+
     def died(self, lane: int, *, power: bool, why: str) -> None:
         self._say(f"n{lane} dies: {why}")
         self.outcomes.deaths += 1
@@ -387,9 +395,12 @@ class World:
         self.transitions.counts["disks rebuilt"] += 1
 
     def _is_dead(self, position: int) -> bool:
-        """Whether some node knows that nothing refers to the batch: then nobody heals it."""
-        drivers = [machine.driver for machine in self.machines if machine.driver is not None]
-        return any(driver.library.is_dead(position) for driver in drivers)
+        """Whether some node knew that nothing refers to the batch: then nobody heals it."""
+        if position not in self._dead:
+            drivers = [machine.driver for machine in self.machines if machine.driver is not None]
+            if any(driver.library.is_dead(position) for driver in drivers):
+                self._dead.add(position)
+        return position in self._dead
 
     def applied(self, lane: int, first: int, last: int) -> None:
         del first

@@ -48,6 +48,14 @@ PINNED = [
         "segment_bytes=16384,history_bytes=0,rounds_max=8,suspect_after=0.1,flush_seconds=0.02",
         id="those-who-had-their-state-already-kept-others-from-theirs",
     ),
+    pytest.param(
+        711888,  # a false alarm of the checker
+        "seconds=8,calls=500,messages=20000,faults=reorder+power_all+wipe,fault_every=0.2,"
+        "clients=8,watchers=4,ttl=2,think=0.002,keys=20,reads=0.6,large=0.1,large_bytes=600,"
+        "compactions=0.05,delay=0.005,sync=0.0001,loss=0.2,duplicate=0.1,segment_bytes=16384,"
+        "history_bytes=16384,rounds_max=8,suspect_after=0.5,flush_seconds=0.02",
+        id="nobody-was-left-to-say-that-a-batch-was-dead",
+    ),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 from zlib import crc32
@@ -117,6 +117,10 @@ class Durability:
         """Its node takes part again: from now on it holds what it should."""
         self._lost &= ~(1 << lane)
         self._check_all(f"n{lane} takes part again", is_dead)
+
+    def covered(self) -> Iterable[int]:
+        """Positions of all batches that were applied anywhere."""
+        return self._covered.keys()
 
     def _check_all(self, what: str, is_dead: Callable[[int], bool]) -> None:
         """Of batches without coded values, states may hold what became of them: not checked."""
