@@ -83,6 +83,9 @@ class Holdings:
 
     def found_durable(self, position: int) -> bool:
         """Fragments that came late are durable now; whether more of the batch are missing."""
+        if self._is_over(position):
+            self.dead(position)
+            return False
         held = self._library.held(position)
         if held & ~self._own:
             self.surplus.add(position)
@@ -96,12 +99,17 @@ class Holdings:
         held = self._library.held(position)
         if not held & ~self._own:
             self.surplus.discard(position)
-        library = self._library
-        is_over = not library.knows(position) or library.is_dead(position)
-        if is_over or not self._lacks(position, held):
-            return False  # a dead batch is served for a while, but nobody needs it whole
+        if self._is_over(position):
+            self.dead(position)
+            return False
+        if not self._lacks(position, held):
+            return False
         self.missing.add(position)
         return True
+
+    def _is_over(self, position: int) -> bool:
+        """Whether nobody needs it whole, though it may be served for a while."""
+        return not self._library.knows(position) or self._library.is_dead(position)
 
     def loaded(self, position: int, held: int) -> bool:
         """The index was found to name this of a batch; whether something is missing."""

@@ -15,9 +15,16 @@ class Held:
 
     def __init__(self, **held: int) -> None:
         self.fragments = {int(name[1:]): mask for name, mask in held.items()}
+        self.over: set[int] = set()  # positions to which nothing refers any more
 
     def held(self, position: int) -> int:
         return self.fragments[position]
+
+    def knows(self, position: int) -> bool:
+        return position in self.fragments
+
+    def is_dead(self, position: int) -> bool:
+        return position in self.over
 
     def is_coded(self, position: int) -> bool:
         return position in self.fragments
@@ -61,3 +68,18 @@ def test_what_is_not_durable_yet_stays_missing_when_the_own_fragment_is_enough_a
     assert holdings.whole == 3
     assert not holdings.found_durable(3)
     assert holdings.whole == 7
+
+
+def test_a_dead_batch_is_neither_healed_nor_pruned_whatever_is_still_found_of_it() -> None:
+    held = Held(p3=0b000, p5=0b110)
+    holdings = books(held)
+    holdings.dead(3)
+    holdings.dead(5)
+    held.over = {3, 5}
+    held.fragments[3] = 0b110  # what was being fetched when it died
+    assert not holdings.found_durable(3)
+    held.fragments[5] = 0b100
+    assert not holdings.damaged(5)
+    assert not holdings.missing
+    assert not holdings.surplus
+    assert holdings.whole == 100

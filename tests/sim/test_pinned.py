@@ -56,6 +56,14 @@ PINNED = [
         "history_bytes=16384,rounds_max=8,suspect_after=0.5,flush_seconds=0.02",
         id="nobody-was-left-to-say-that-a-batch-was-dead",
     ),
+    pytest.param(
+        721129,
+        "faults=duplicate+one_way+rot+full,clients=6,watchers=4,think=0.03,keys=5,reads=0.2,"
+        "large=0.8,large_bytes=600,compactions=0.05,sync=0.0001,timer=0.02,duplicate=0.01,"
+        "segment_bytes=16384,history_bytes=16384,rounds_max=8,suspect_after=0.5,"
+        "lane_off_after=0.3,flush_seconds=0.3",
+        id="a-dead-batch-was-to-be-pruned-to-a-fragment-that-had-rotted",
+    ),
 ]
 
 
