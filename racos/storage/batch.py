@@ -20,7 +20,7 @@ __all__ = ["Batch", "Write"]
 # Small batches find their place already written with zeros, so that a sync changes neither the
 # file's size nor its extents (on ext4 that is 110 us against 200 us for 4 KiB).
 AHEAD_BYTES = 64 << 10
-_AHEAD_BATCH_BYTES_MAX = 256 << 10
+_AHEAD_BATCH_BYTES_MAX = 64 << 10
 _ZEROS = memoryview(bytes(AHEAD_BYTES))
 # Pieces below this are joined before writing; larger ones go to the kernel without a copy.
 _JOIN_BYTES_MAX = 16 << 10
