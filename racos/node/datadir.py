@@ -18,7 +18,7 @@ from racos.errors import ShelfError, ShelfFull
 from racos.node.config import NodeConfig
 from racos.node.identity import Identity
 from racos.node.room import Room, Sizes
-from racos.storage.ballast import Ballast
+from racos.storage.ballast import BALLAST_NAME, Ballast
 from racos.storage.disk import Disk, OsDisk
 from racos.storage.index import DAMAGED, Index, erase
 from racos.storage.log import Damaged, Log, LogError
@@ -155,4 +155,6 @@ def set_aside(path: Path, why: str) -> Path:
             (path / name).rename(place / name)
             for folder in (place, path):
                 OsDisk(folder).sync_directory()
+    # It holds nothing, and the node that begins anew will want as much.
+    (place / LOG_FOLDER / BALLAST_NAME).unlink(missing_ok=True)
     return place

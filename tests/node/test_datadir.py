@@ -12,6 +12,7 @@ from racos.errors import ShelfError
 from racos.node.config import NodeConfig
 from racos.node.datadir import ASIDE_MAX, LOG_FOLDER, DataDir, aside, set_aside
 from racos.node.identity import identify
+from racos.storage.ballast import BALLAST_NAME
 from racos.storage.disk import OsDisk
 from racos.storage.index import DAMAGED
 from racos.storage.log import Damaged, LogError
@@ -190,6 +191,16 @@ def test_one_after_the_moves_does_not_make_the_directory_fresh(tmp_path: Path) -
     set_aside(tmp_path, "damaged")
     written = started(datadir(tmp_path))
     assert (written.fresh, written.kept) == (False, False)
+
+
+def test_space_that_was_put_by_is_not_put_aside(tmp_path: Path) -> None:
+    data = datadir(tmp_path)
+    started(data)
+    ballast = tmp_path / LOG_FOLDER / BALLAST_NAME
+    assert ballast.stat().st_size > 0
+    place = set_aside(tmp_path, "damaged")
+    assert list((place / LOG_FOLDER).iterdir())
+    assert not (place / LOG_FOLDER / BALLAST_NAME).exists()
 
 
 def test_not_more_are_kept_than_a_person_will_look_at(tmp_path: Path) -> None:
