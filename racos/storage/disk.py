@@ -11,14 +11,12 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
+
+from racos.storage.buffers import VECTOR_MAX, Buffer, rest_of, write_all
+from racos.storage.direct import DIRECT_BYTES_MIN, DirectWriter
 
 __all__ = ["Buffer", "Disk", "DiskSpace", "File", "OsDisk", "ReadOnlyDisk", "Readable"]
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-
-# Linux takes at most 1024 buffers in one call.
-_VECTOR_MAX = 1024
 
 
 class Readable(Protocol):
@@ -91,6 +89,7 @@ class OsDisk:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self._directory = Path(directory)
+        self._direct = DirectWriter()
         if not self._directory.is_dir():
             self._directory.mkdir(mode=0o700, parents=True)
             _sync_directory(self._directory.parent)
@@ -102,10 +101,12 @@ class OsDisk:
         return os.listdir(self._directory)
 
     def create(self, name: str) -> OsFile:
-        return OsFile(os.open(self.path(name), _OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o600))
+        return OsFile(
+            os.open(self.path(name), _OPEN_FLAGS | os.O_CREAT | os.O_EXCL, 0o600), self._direct
+        )
 
     def open(self, name: str) -> OsFile:
-        return OsFile(os.open(self.path(name), _OPEN_FLAGS))
+        return OsFile(os.open(self.path(name), _OPEN_FLAGS), self._direct)
 
     def rename(self, old: str, new: str) -> None:
         os.rename(self.path(old), self.path(new))
@@ -155,12 +156,17 @@ class ReadOnlyDisk(OsDisk):
 
 
 class OsFile:
-    """An open descriptor. All calls release the GIL while the kernel works."""
+    """An open descriptor. All calls release the GIL while the kernel works.
 
-    __slots__ = ("_fd",)
+    With a `direct` writer, writes of DIRECT_BYTES_MIN or more that are synced go past the page
+    cache.
+    """
 
-    def __init__(self, fd: int) -> None:
+    __slots__ = ("_direct", "_fd")
+
+    def __init__(self, fd: int, direct: DirectWriter | None = None) -> None:
         self._fd = fd
+        self._direct = direct
 
     def read(self, offset: int, length: int) -> bytes:
         data = os.pread(self._fd, length, offset)
@@ -189,19 +195,23 @@ class OsFile:
         return bytes(data[:count]) if offset + count >= self.size() else None
 
     def write(self, data: Buffer, offset: int) -> None:
-        self._write_all([data], offset)
+        write_all(self._fd, [data], offset)
 
     def write_sync(self, buffers: Sequence[Buffer], offset: int) -> None:
         # The usual case is one call that writes and syncs: each return from the kernel has to wait
         # for the GIL again, so a second call can cost more than the sync itself.
-        if len(buffers) <= _VECTOR_MAX:
-            wanted = sum(map(len, buffers))
+        wanted = sum(map(len, buffers))
+        direct = self._direct if wanted >= DIRECT_BYTES_MIN else None
+        if direct is not None and direct.write(self._fd, buffers, offset):
+            os.fdatasync(self._fd)
+            return
+        if len(buffers) <= VECTOR_MAX:
             written = self._write_through(buffers, offset)
             if written == wanted:
                 return
-            buffers = _rest(buffers, written)
+            buffers = rest_of(buffers, written)
             offset += written
-        self._write_all(buffers, offset)
+        write_all(self._fd, buffers, offset)
         os.fdatasync(self._fd)
 
     def truncate(self, size: int) -> None:
@@ -225,25 +235,8 @@ class OsFile:
                 raise
             return 0
 
-    def _write_all(self, buffers: Sequence[Buffer], offset: int) -> None:
-        while buffers:
-            written = os.pwritev(self._fd, buffers[:_VECTOR_MAX], offset)
-            if written == 0 and any(map(len, buffers)):
-                raise OSError("the disk accepted no bytes")
-            buffers = _rest(buffers, written)
-            offset += written
-
 
 _OPEN_FLAGS = os.O_RDWR | os.O_CLOEXEC
-
-
-def _rest(buffers: Sequence[Buffer], written: int) -> list[Buffer]:
-    """What is left of the buffers after their first `written` bytes."""
-    for index, buffer in enumerate(buffers):
-        if written < len(buffer):
-            return [memoryview(buffer)[written:], *buffers[index + 1 :]]
-        written -= len(buffer)
-    return []
 
 
 def _resize(fd: int, size_bytes: int) -> None:
