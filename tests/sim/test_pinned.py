@@ -64,6 +64,14 @@ PINNED = [
         "lane_off_after=0.3,flush_seconds=0.3",
         id="a-dead-batch-was-to-be-pruned-to-a-fragment-that-had-rotted",
     ),
+    pytest.param(
+        742072,  # a false alarm of the checker
+        "seconds=2,fault_every=2,clients=2,holders=4,think=0.01,keys=2,reads=0.7,large=0.1,"
+        "large_bytes=600,compactions=0.05,delay=0.02,turn=0.002,loss=0.2,duplicate=0.01,"
+        "segment_bytes=16384,history_bytes=0,rounds_max=8,suspect_after=0.1,lane_off_after=0.3,"
+        "flush_seconds=0.02",
+        id="one-of-two-took-three-states-while-a-lease-was-to-end",
+    ),
 ]
 
 

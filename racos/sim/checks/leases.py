@@ -45,8 +45,9 @@ class Leases:
     - none is called dead that lives: a keep-alive answered 0 has an end in the order, in effect by
       then, or its grant was not acknowledged before it was asked for;
     - an answered grant and revocation is in the order; what was revoked does not end by time too;
-    - abandoned leases go: in a run without faults each expiry takes effect within TTL, cover and
-      LATE_SECONDS of the last renewal. (After the heal, `settling` demands it of every run.)
+    - abandoned leases go: in a run without faults or restarts each expiry takes effect within TTL,
+      cover and LATE_SECONDS of the last renewal. (After the heal, `settling` demands it of every
+      run.)
 
     The model runs the same order with rules of its own, and `linear`, `watch` and `final` compare
     answers, events and states: keys attached and detached right, one revision for the end of a
