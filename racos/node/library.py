@@ -214,14 +214,12 @@ class Library:
         One that cannot be read counts as damaged: it is dropped, and healed like any other.
         """
         found: dict[int, bytes] = {}
-        entry = self._entry(position)
-        for index, places in list(entry.fragments.items()) if entry is not None else ():
-            if want >> index & 1 and value_index < len(places):
-                data = self.reading.fragment(position, index, places[value_index])
-                if data is None:
-                    self.drop_fragment(position, index)
-                else:
-                    found[index] = data
+        for index, place in self.places(position, value_index, want).items():
+            data = self.reading.fragment(position, index, place)
+            if data is None:
+                self.drop_fragment(position, index)
+            else:
+                found[index] = data
         return found
 
     def places(self, position: int, value_index: int, want: int) -> dict[int, Place]:
