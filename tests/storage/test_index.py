@@ -119,6 +119,13 @@ def test_a_step_whose_record_is_not_durable_never_reaches_the_disk(tmp_path: Pat
     again.close()
 
 
+def test_a_file_that_vanishes_while_the_size_is_asked_for_counts_as_nothing(index: Index) -> None:
+    size = index.size_bytes()
+    assert size > 0
+    (index.directory / "000999.sst").symlink_to("gone")  # is listed, and cannot be looked at
+    assert index.size_bytes() == size
+
+
 def test_the_index_of_another_member_is_refused(tmp_path: Path) -> None:
     open_index(tmp_path / "index").close()
     with pytest.raises(ShelfError, match="another member, cluster or version: 1 1 2"):
