@@ -92,7 +92,7 @@ class World:
         self._source = random.Random(f"world {options.seed}")
         self._core: tuple[int, ...] | None = None  # the nodes that are well, once healed
         self._settling: Settling | None = None  # likewise
-        self._dead: set[int] = set()  # positions of batches to which nothing refers
+        self._dead: set[int] = set()  # positions that nodes which died knew to be dead
         self._applied_at: dict[int, float] = {}  # by slot position: when first, anywhere
         self.transitions = Transitions()
         self.machines = [
@@ -398,11 +398,10 @@ class World:
 
     def _is_dead(self, position: int) -> bool:
         """Whether some node knew that nothing refers to the batch: then nobody heals it."""
-        if position not in self._dead:
-            drivers = [machine.driver for machine in self.machines if machine.driver is not None]
-            if any(driver.library.is_dead(position) for driver in drivers):
-                self._dead.add(position)
-        return position in self._dead
+        if position in self._dead:
+            return True
+        drivers = [machine.driver for machine in self.machines if machine.driver is not None]
+        return any(driver.library.is_dead(position) for driver in drivers)
 
     def applied(self, lane: int, first: int, last: int) -> None:
         del first

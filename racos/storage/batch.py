@@ -19,8 +19,7 @@ __all__ = ["Batch", "Write"]
 
 # Small batches find their place already written with zeros, so that a sync changes neither the
 # file's size nor its extents (on ext4 that is 110 us against 200 us for 4 KiB).
-AHEAD_BYTES = 64 << 10
-_AHEAD_BATCH_BYTES_MAX = 64 << 10
+AHEAD_BYTES = 64 << 10  # for larger batches they would be a large part of what the disk gets
 _ZEROS = memoryview(bytes(AHEAD_BYTES))
 # Pieces below this are joined before writing; larger ones go to the kernel without a copy.
 _JOIN_BYTES_MAX = 16 << 10
@@ -117,7 +116,7 @@ class Batch:
     def _buffers(self, write: Write) -> list[Buffer]:
         buffers = _joined(write.buffers)
         end = write.offset + write.size
-        if end > self.zeroed_to and write.size <= _AHEAD_BATCH_BYTES_MAX:
+        if end > self.zeroed_to and write.size <= AHEAD_BYTES:
             ahead = max(0, min(AHEAD_BYTES, self._segment_bytes - end))
             buffers.append(_ZEROS[:ahead])
             end += ahead

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -152,3 +153,22 @@ def test_all_of_it_is_written_before_the_sync(
     file.write_sync([bytes(LARGE)], 7)
     assert done == ["write", "write", "write", "sync"], "its beginning, its blocks and its end"
     file.close()
+
+
+def test_two_files_of_a_directory_may_be_written_at_once(tmp_path: Path) -> None:
+    disk = OsDisk(tmp_path)
+    contents = {name: random.Random(name).randbytes(3 << 20) for name in ("a", "b")}
+
+    def write(name: str) -> None:
+        file = disk.create(name)
+        for start in range(0, 5 * (3 << 20), 3 << 20):
+            file.write_sync([contents[name]], start)
+        file.close()
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    for name, content in contents.items():
+        assert (tmp_path / name).read_bytes() == 5 * content

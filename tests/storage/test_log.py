@@ -218,6 +218,15 @@ def test_small_batches_find_zeros_written_ahead_in_each_segment() -> None:
     assert size_after(10) == size_after(1000) > (1 << 20) + AHEAD_BYTES
 
 
+@pytest.mark.parametrize("length", [AHEAD_BYTES, 2 * AHEAD_BYTES, 4 * AHEAD_BYTES - 1000])
+def test_a_batch_larger_than_the_zeros_writes_none(length: int) -> None:
+    disk = MemDisk()
+    log, _ = open_log(disk)
+    log.append(1, b"x", [bytes(length)])
+    commit(log)
+    assert length < len(disk.content(FIRST)) < length + 1000
+
+
 def test_a_failed_sync_is_raised_and_its_batch_never_becomes_durable() -> None:
     disk = MemDisk()
     log, _ = open_log(disk)
