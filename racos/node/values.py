@@ -6,7 +6,7 @@ before it is handed out; what fails is dropped and named, never served.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
@@ -62,6 +62,11 @@ class ValueCache:
             self.size -= len(old)
 
 
+class _Waiter(NamedTuple):
+    done: Done
+    until: float  # then it is told that time is up, whoever else waits
+
+
 class _Fetch:
     """One value on its way here."""
 
@@ -85,7 +90,7 @@ class _Fetch:
         self.asked = 0  # bit set of peers
         self.begun = self.asked_at = now
         self.background = True  # until somebody waits for it
-        self.waiters: list[Done] = []
+        self.waiters: deque[_Waiter] = deque()  # the one to give up first comes first
 
 
 class Values:
@@ -157,10 +162,9 @@ class Values:
                 done(TooManyRequests(f"{FETCHES_MAX} values are being loaded"))
                 return
             fetch = self._begin(name, value)
-        fetch.waiters.append(done)
+        fetch.waiters.append(_Waiter(done, self.now + self.timing.deadline))
         if fetch.background and not background:
             fetch.background = False
-            fetch.begun = self.now
             self.foreground += 1
         if not self._finish(fetch) and not fetch.asked:
             self._ask_first(fetch, absent)
@@ -169,9 +173,13 @@ class Values:
         self._number += 1
         fetch = _Fetch(self._number, value, self.now)
         self._fetches[self._number] = self._by_name[name] = fetch
-        took = partial(self._took_own, fetch)
-        fetch.coming = self._parts.get(self.position(value), value.index, -1, took)
+        self._look_here(fetch)
         return fetch
+
+    def _look_here(self, fetch: _Fetch) -> None:
+        took = partial(self._took_own, fetch)
+        position, index = self.position(fetch.value), fetch.value.index
+        fetch.coming = self._parts.get(position, index, self._missing(fetch), took)
 
     def _took_own(self, fetch: _Fetch, found: Found) -> None:
         """What this replica's log holds; others may have been asked meanwhile, or have answered."""
@@ -238,8 +246,8 @@ class Values:
         del self._fetches[fetch.number]
         del self._by_name[value.round, value.lane, value.index]
         self.foreground -= not fetch.background
-        for done in fetch.waiters:
-            done(outcome)
+        for waiter in fetch.waiters:
+            waiter.done(outcome)
 
     def _others(self) -> int:
         return self._quorum.everyone & ~(1 << self.me)
@@ -257,10 +265,13 @@ class Values:
         complete = chosen.bit_count() == needed
         self._ask(fetch, chosen if complete else self._others())
 
+    def _missing(self, fetch: _Fetch) -> int:
+        return self._quorum.everyone & ~sum(1 << index for index in fetch.have)
+
     def _ask(self, fetch: _Fetch, peers: int) -> None:
         fetch.asked |= peers
         fetch.asked_at = self.now
-        want = self._quorum.everyone & ~sum(1 << index for index in fetch.have)
+        want = self._missing(fetch)
         value = fetch.value
         position = self.position(value)
         request = FragmentRequest(fetch.number, position, value.index, want)
@@ -271,12 +282,26 @@ class Values:
         """Hedge slow answers, repeat lost questions, give up at the deadline."""
         self.now = now
         for fetch in list(self._fetches.values()):
-            if now - fetch.begun >= self.timing.deadline:
+            self._give_up(fetch)
+            if not fetch.waiters:
                 self._end(fetch, RequestTimedOut())
             elif now - fetch.asked_at >= self.timing.again:
-                self._ask(fetch, self._others())
+                self._ask_again(fetch)
             elif now - fetch.begun >= self.timing.hedge and self._others() & ~fetch.asked:
                 self._ask(fetch, self._others() & ~fetch.asked)
+
+    def _give_up(self, fetch: _Fetch) -> None:
+        waiters = fetch.waiters
+        while waiters and self.now >= waiters[0].until:
+            waiters.popleft().done(RequestTimedOut())
+
+    def _ask_again(self, fetch: _Fetch) -> None:
+        """Everyone, this replica too: its own fragment may have come after the first look, and
+        with f peers gone every other one is needed."""
+        if not fetch.coming:
+            self._look_here(fetch)
+        if not self._finish(fetch):
+            self._ask(fetch, self._others())
 
     def load_all(
         self,

@@ -72,6 +72,14 @@ PINNED = [
         "flush_seconds=0.02",
         id="one-of-two-took-three-states-while-a-lease-was-to-end",
     ),
+    pytest.param(
+        751268,
+        "nodes=5,data=4,seconds=6,faults=loss+duplicate+slow_disk,fault_every=1,clients=7,"
+        "watchers=2,holders=4,think=0.01,keys=20,reads=0.2,large=0.4,compactions=0.05,"
+        "delay=0.005,sync=0.0001,loss=0.2,duplicate=0.01,segment_bytes=16384,"
+        "history_bytes=16384,rounds_max=128,lane_off_after=0.3,flush_seconds=0.02",
+        id="a-fetch-looked-at-its-own-log-only-once",
+    ),
 ]
 
 
