@@ -109,7 +109,8 @@ class Holdings:
 
     def _is_over(self, position: int) -> bool:
         """Whether nobody needs it whole, though it may be served for a while."""
-        return not self._library.knows(position) or self._library.is_dead(position)
+        library = self._library
+        return not library.knows(position) or library.is_dead(position) or library.is_null(position)
 
     def loaded(self, position: int, held: int) -> bool:
         """The index was found to name this of a batch; whether something is missing."""

@@ -276,6 +276,12 @@ class Library:
         is_open = position in self._open
         return self.knows(position) and not is_open and self._settled(position) is None
 
+    def is_null(self, position: int) -> bool:
+        """Whether a slot was decided without the batch that the log has of it."""
+        if position not in self._open or not self.knows(position):
+            return False
+        return all(position != decided for _, decided in self._decided)
+
     def known(self, position: int) -> Entry | None:
         """What is known of a batch, applied or not."""
         return self._entry(position)

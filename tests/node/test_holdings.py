@@ -26,6 +26,10 @@ class Held:
     def is_dead(self, position: int) -> bool:
         return position in self.over
 
+    def is_null(self, position: int) -> bool:
+        del position
+        return False
+
     def is_coded(self, position: int) -> bool:
         return position in self.fragments
 

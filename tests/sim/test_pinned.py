@@ -80,6 +80,14 @@ PINNED = [
         "history_bytes=16384,rounds_max=128,lane_off_after=0.3,flush_seconds=0.02",
         id="a-fetch-looked-at-its-own-log-only-once",
     ),
+    pytest.param(
+        814999,
+        "nodes=4,data=3,seconds=6,calls=300,faults=one_way+clog+rot,clients=4,holders=4,"
+        "think=0.002,keys=20,reads=0.2,large=0.8,compactions=0.05,delay=0.02,turn=0.0005,"
+        "loss=0.01,duplicate=0.01,segment_bytes=16384,rounds_max=8,suspect_after=0.5,"
+        "lane_off_after=0.1,flush_seconds=0.02",
+        id="a-rotten-fragment-of-a-null-batch-was-missed",
+    ),
 ]
 
 
