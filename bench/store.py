@@ -40,6 +40,7 @@ _RESTART_TIMEOUT_S: Final = 300.0
 _RETRY_S: Final = 0.02
 _SPACE_EVERY_S: Final = 1.0
 _QUESTIONS: Final = 15  # of each kind; the median counts
+_PAGE_BYTES_MAX: Final = 64 << 20  # of values in a page that is asked for
 _PHASE_MAX_S: Final = 3600.0
 
 
@@ -62,13 +63,20 @@ class StorePlan:
             # So each key has one writer, and its last value is known.
             raise BenchError(f"--keys must be a multiple of the {self.clients} clients")
 
+    @property
+    def page_keys(self) -> int:
+        """How many keys a page has: LIMIT, fewer of large values."""
+        return max(1, min(LIMIT, _PAGE_BYTES_MAX // self.size))
 
-class Puttings(NamedTuple):
+
+@dataclass(frozen=True, slots=True)
+class Puttings:
     """A phase of puts."""
 
     per_second: float
     p99_ms: float
     gap_ms: float  # the longest time without a success
+    refused: int  # answers `unavailable` and the like, after which the put was tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +93,15 @@ class StoreResult:
     compacted_disk: int
     loaded_memory: int
     count_ms: float
+    page_keys: int
     page_ms: float
     restart_s: float  # of all nodes at once, killed before, to the first right answer
     restarted_memory: int
+
+    @property
+    def refused(self) -> int:
+        phases = (self.filled, self.overwritten, self.compacting)
+        return sum(phase.refused for phase in phases if phase is not None)
 
 
 def measure(plan: StorePlan, progress: Progress, say: Callable[[str], None]) -> list[StoreResult]:
@@ -144,17 +158,17 @@ class _Visit:
             async with self._compacting():
                 compacting = await self._puts("with compactions", plan.rounds)
         full_disk = self._disk()
-        await self._compact()
+        await self._compact_all()
         compacted_disk = await self._space_back()
         count = await self._ask_often(limit=0)
-        page = await self._ask_often(limit=LIMIT)
-        self._tell(f"count {count:.2f} ms, page of {LIMIT} {page:.2f} ms")
+        page = await self._ask_often(plan.page_keys)
+        self._tell(f"count {count:.2f} ms, page of {plan.page_keys} {page:.2f} ms")
         restart = await self._restart()
         self._tell(f"first answer {restart:.2f} s after a restart")
         return StoreResult(
             self._system, version, filled, overwritten, compacting,
             filled_disk, full_disk, compacted_disk,
-            memory, count, page, restart, self._memory(),
+            memory, count, plan.page_keys, page, restart, self._memory(),
         )  # fmt: skip
 
     def _tell(self, text: str) -> None:
@@ -168,6 +182,7 @@ class _Visit:
             self._cluster.endpoints(),
             clients=plan.clients,
             timeout=_CALL_TIMEOUT_S,
+            tolerant=True,
         )
         await load.open()
         shown = asyncio.create_task(self._show(load))
@@ -179,12 +194,13 @@ class _Visit:
             shown.cancel()
             load.close()
         if load.done < plan.keys * rounds:
-            raise LoadError(f"only {load.done} puts in {_PHASE_MAX_S:g} s")
+            raise LoadError(f"only {load.done} puts in {monotonic() - begin:,.0f} s")
         self._put += load.done
         puttings = _summary(result, monotonic() - begin)
         self._tell(
             f"{phase}: {puttings.per_second:,.0f} puts/s, p99 {puttings.p99_ms:,.1f} ms, "
             f"disk {self._disk() / 1e6:,.0f} MB, memory {self._memory() / 1e6:,.0f} MB"
+            + (f", {puttings.refused} refused" if puttings.refused else "")
         )
         return puttings
 
@@ -209,7 +225,20 @@ class _Visit:
     async def _compact_again(self) -> None:
         while True:
             await asyncio.sleep(_COMPACT_EVERY_S)
-            await self._compact()
+            with suppress(ConnectionError, TimeoutError):  # overloaded: the next one does it all
+                await self._compact()
+
+    async def _compact_all(self) -> None:
+        deadline = monotonic() + _CALL_TIMEOUT_S
+        while True:
+            try:
+                await self._compact()
+            except (ConnectionError, TimeoutError):
+                if monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_SPACE_EVERY_S)
+            else:
+                return
 
     async def _compact(self) -> None:
         endpoint = self._cluster.endpoints()[0]
@@ -262,7 +291,7 @@ class _Visit:
             await asyncio.sleep(_RETRY_S)
         seconds = monotonic() - begin
         await asyncio.to_thread(cluster.wait_ready, _RESTART_TIMEOUT_S)
-        for limit in (0, LIMIT):
+        for limit in (0, self._plan.page_keys):
             await self._ask_often(limit)
         return seconds
 
@@ -290,7 +319,8 @@ class _Visit:
 def _summary(result: LoadResult, seconds: float) -> Puttings:
     gap, _ = result.timeline.until(seconds).longest_gap()
     p99 = result.latency.quantile(0.99)
-    return Puttings(result.operations / seconds, p99 * 1e3, gap * 1e3)
+    refused = sum(result.errors.values())
+    return Puttings(result.operations / seconds, p99 * 1e3, gap * 1e3, refused)
 
 
 def to_json(plan: StorePlan, results: Sequence[StoreResult]) -> dict[str, Any]:
@@ -314,12 +344,14 @@ _ROWS: Final = (
     _Row("with compactions, puts/s", lambda each: _of(each.compacting, "per_second"), "{:,.0f}"),
     _Row("with compactions, p99, ms", lambda each: _of(each.compacting, "p99_ms")),
     _Row("with compactions, longest gap, ms", lambda each: _of(each.compacting, "gap_ms")),
+    _Row("puts refused", lambda each: each.refused, "{:,.0f}"),
     _Row("disk when filled, MB", lambda each: each.filled_disk / 1e6),
     _Row("disk after overwriting, MB", lambda each: each.full_disk / 1e6),
     _Row("disk when space is back, MB", lambda each: each.compacted_disk / 1e6),
     _Row("memory when filled, MB", lambda each: each.loaded_memory / 1e6),
     _Row("count of all, ms", lambda each: each.count_ms, "{:.2f}"),
-    _Row(f"page of {LIMIT}, ms", lambda each: each.page_ms, "{:.2f}"),
+    _Row("keys of a page", lambda each: each.page_keys, "{:,.0f}"),
+    _Row("such a page, ms", lambda each: each.page_ms, "{:.2f}"),
     _Row("restart to first answer, s", lambda each: each.restart_s, "{:.2f}"),
     _Row("memory after restart, MB", lambda each: each.restarted_memory / 1e6),
 )

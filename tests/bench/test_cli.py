@@ -13,6 +13,7 @@ from bench.cases import USUAL, Case
 from bench.cli import app
 from bench.compare import Plan
 from bench.drive import BenchError
+from bench.store import StorePlan
 from cluster.supervisor import Supervisor
 
 USUAL_CASES = tuple(Case.parse(text) for text in USUAL)
@@ -172,13 +173,20 @@ def test_what_a_full_store_costs(tmp_path: Path) -> None:
         assert line in result.stderr  # what is known before the end
     (measured,) = json.loads(report.read_text())["results"]
     for phase in ("filled", "overwritten", "compacting"):
-        per_second, p99, gap = measured[phase]
-        assert per_second > 0
-        assert p99 > 0
-        assert 0 < gap < 5000
+        puttings = measured[phase]
+        assert puttings["per_second"] > 0
+        assert puttings["p99_ms"] > 0
+        assert 0 < puttings["gap_ms"] < 5000
+        assert puttings["refused"] == 0
     assert measured["full_disk"] >= measured["filled_disk"] > 600 * 256
     assert measured["restart_s"] > 0
     assert measured["restarted_memory"] > 1 << 20
+
+
+def test_a_page_of_large_values_has_fewer_keys() -> None:
+    sizes = (256, 64 << 10, 1 << 20, 128 << 20)
+    plans = [StorePlan(keys=64, size=size) for size in sizes]
+    assert [plan.page_keys for plan in plans] == [500, 500, 64, 1]
 
 
 def test_a_store_whose_last_values_nobody_knows_is_refused() -> None:
