@@ -19,7 +19,7 @@ from tests.robustness.verify import endpoints
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 READ_MS = 25
-PUTS = 160
+PUTS = 480  # 60 MiB a node: six seconds of reads, more than starting and measuring take
 SIZE = 256 << 10
 SECONDS = 1.2
 
