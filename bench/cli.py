@@ -252,6 +252,9 @@ def store(
     clients: Annotated[int, typer.Option(min=1, help="Clients; a divisor of the keys.")] = 64,
     nodes: Nodes = 3,
     wait: Annotated[float, typer.Option(help="Seconds for space to come back.")] = 30.0,
+    phase_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds at most for a phase of overwriting.")
+    ] = 1800.0,
     systems: Systems = None,
     etcd: Etcd = None,
     data_dir: DataDir = None,
@@ -261,7 +264,8 @@ def store(
     with _refusals():
         plan = StorePlan(
             keys=keys, size=_checked(parse_size, size), rounds=rounds, clients=clients,
-            nodes=nodes, wait=wait, systems=_systems(systems, None), etcd=etcd, data_dir=data_dir,
+            nodes=nodes, wait=wait, phase_seconds=phase_seconds,
+            systems=_systems(systems, None), etcd=etcd, data_dir=data_dir,
         )  # fmt: skip
         with _bars() as bars:
             results = measure(plan, _Display(bars), bars.console.print)

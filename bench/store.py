@@ -39,9 +39,9 @@ _CALL_TIMEOUT_S: Final = 300.0  # a store that cleans up may stop for long; that
 _RESTART_TIMEOUT_S: Final = 300.0
 _RETRY_S: Final = 0.02
 _SPACE_EVERY_S: Final = 1.0
+_FILL_MAX_S: Final = 3600.0
 _QUESTIONS: Final = 15  # of each kind; the median counts
 _PAGE_BYTES_MAX: Final = 64 << 20  # of values in a page that is asked for
-_PHASE_MAX_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class StorePlan:
     nodes: int = 3
     systems: tuple[str, ...] = (RACOS, ETCD)
     wait: float = 30.0  # seconds at most for the space to come back
+    phase_seconds: float = 1800.0  # a phase of overwriting goes no longer: the next one begins
     etcd: str | None = None
     data_dir: Path | None = None
 
@@ -77,6 +78,7 @@ class Puttings:
     p99_ms: float
     gap_ms: float  # the longest time without a success
     refused: int  # answers `unavailable` and the like, after which the put was tried again
+    missing: int  # puts of the phase that were not made before its time was up
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,15 @@ class StoreResult:
 
     @property
     def refused(self) -> int:
+        return sum(phase.refused for phase in self._phases())
+
+    @property
+    def missing(self) -> int:
+        return sum(phase.missing for phase in self._phases())
+
+    def _phases(self) -> list[Puttings]:
         phases = (self.filled, self.overwritten, self.compacting)
-        return sum(phase.refused for phase in phases if phase is not None)
+        return [phase for phase in phases if phase is not None]
 
 
 def measure(plan: StorePlan, progress: Progress, say: Callable[[str], None]) -> list[StoreResult]:
@@ -145,6 +154,8 @@ class _Visit:
         self._say = say
         self._values = Values(plan.size, seed=1)
         self._put = 0  # by all phases so far
+        self._filled = False
+        self._last_rounds: Sequence[int] = (0,)  # those a key may hold its value of
 
     async def run(self) -> StoreResult:
         plan, cluster = self._plan, self._cluster
@@ -175,8 +186,8 @@ class _Visit:
         self._say(f"{self._system}: {text}")
 
     async def _puts(self, phase: str, rounds: int) -> Puttings:
-        """All keys, so many times over; each key ends with a value that `_first_answer` knows."""
-        plan = self._plan
+        """All keys, so many times over; each key ends with a value that `_answers` knows."""
+        plan, count = self._plan, self._plan.keys * rounds
         load = Load(
             Puts(self._values, plan.keys),
             self._cluster.endpoints(),
@@ -187,22 +198,30 @@ class _Visit:
         await load.open()
         shown = asyncio.create_task(self._show(load))
         begin = monotonic()
+        seconds = plan.phase_seconds if self._filled else _FILL_MAX_S
         try:
             # Whole rounds, so that key i holds a value of a number that is i modulo the keys.
-            result = await load.run(Window(begin, begin + _PHASE_MAX_S), plan.keys * rounds)
+            result = await load.run(Window(begin, begin + seconds), count)
         finally:
             shown.cancel()
             load.close()
-        if load.done < plan.keys * rounds:
-            raise LoadError(f"only {load.done} puts in {monotonic() - begin:,.0f} s")
         self._put += load.done
-        puttings = _summary(result, monotonic() - begin)
+        puttings = _summary(result, monotonic() - begin, count - load.done)
+        self._tell_phase(phase, puttings)
+        if puttings.missing and not self._filled:
+            raise LoadError(f"only {load.done} of {count} keys in {seconds:,.0f} s")
+        self._filled = True
+        # Of a phase that was cut short, a key's last value may be of any round, the filling's too.
+        self._last_rounds = range(rounds) if puttings.missing else (rounds - 1,)
+        return puttings
+
+    def _tell_phase(self, phase: str, puttings: Puttings) -> None:
         self._tell(
             f"{phase}: {puttings.per_second:,.0f} puts/s, p99 {puttings.p99_ms:,.1f} ms, "
             f"disk {self._disk() / 1e6:,.0f} MB, memory {self._memory() / 1e6:,.0f} MB"
             + (f", {puttings.refused} refused" if puttings.refused else "")
+            + (f", {puttings.missing} not made in time" if puttings.missing else "")
         )
-        return puttings
 
     async def _show(self, load: Load) -> None:
         before = 0
@@ -304,8 +323,9 @@ class _Visit:
         except (ConnectionError, TimeoutError, OSError):
             return False
         response = rpc_pb2.RangeResponse.FromString(answer)
-        number = self._plan.keys * max(0, self._plan.rounds - 1) + index
-        if len(response.kvs) != 1 or not self._values.matches(number, response.kvs[0].value):
+        numbers = [self._plan.keys * each + index for each in self._last_rounds]
+        found = [kv.value for kv in response.kvs]
+        if not any(self._values.matches(each, value) for each in numbers for value in found):
             raise LoadError(f"{key_of(index)!r} does not hold what was put last")
         return True
 
@@ -316,11 +336,11 @@ class _Visit:
         return disk_bytes(self._cluster.directory)
 
 
-def _summary(result: LoadResult, seconds: float) -> Puttings:
+def _summary(result: LoadResult, seconds: float, missing: int) -> Puttings:
     gap, _ = result.timeline.until(seconds).longest_gap()
     p99 = result.latency.quantile(0.99)
     refused = sum(result.errors.values())
-    return Puttings(result.operations / seconds, p99 * 1e3, gap * 1e3, refused)
+    return Puttings(result.operations / seconds, p99 * 1e3, gap * 1e3, refused, missing)
 
 
 def to_json(plan: StorePlan, results: Sequence[StoreResult]) -> dict[str, Any]:
@@ -345,6 +365,7 @@ _ROWS: Final = (
     _Row("with compactions, p99, ms", lambda each: _of(each.compacting, "p99_ms")),
     _Row("with compactions, longest gap, ms", lambda each: _of(each.compacting, "gap_ms")),
     _Row("puts refused", lambda each: each.refused, "{:,.0f}"),
+    _Row("puts not made in time", lambda each: each.missing, "{:,.0f}"),
     _Row("disk when filled, MB", lambda each: each.filled_disk / 1e6),
     _Row("disk after overwriting, MB", lambda each: each.full_disk / 1e6),
     _Row("disk when space is back, MB", lambda each: each.compacted_disk / 1e6),

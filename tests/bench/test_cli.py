@@ -177,10 +177,28 @@ def test_what_a_full_store_costs(tmp_path: Path) -> None:
         assert puttings["per_second"] > 0
         assert puttings["p99_ms"] > 0
         assert 0 < puttings["gap_ms"] < 5000
-        assert puttings["refused"] == 0
+        assert puttings["refused"] == puttings["missing"] == 0
     assert measured["full_disk"] >= measured["filled_disk"] > 600 * 256
     assert measured["restart_s"] > 0
     assert measured["restarted_memory"] > 1 << 20
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_store_that_overwrites_too_slowly_is_still_measured(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    result = invoke(
+        *("store", "--systems", "racos", "--keys", "400", "--clients", "4", "--rounds", "50"),
+        *("--phase-seconds", "0.2", "--wait", "1", "--json", str(report)),
+        *("--data-dir", str(tmp_path / "data")),
+    )
+    assert result.exit_code == 0, result.stderr
+    (measured,) = json.loads(report.read_text())["results"]
+    assert measured["filled"]["missing"] == 0
+    for phase in ("overwritten", "compacting"):
+        assert 0 < measured[phase]["missing"] < 400 * 50
+        assert measured[phase]["per_second"] > 0
+    assert measured["restart_s"] > 0
 
 
 def test_a_page_of_large_values_has_fewer_keys() -> None:
