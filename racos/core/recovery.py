@@ -30,6 +30,11 @@ class SaidInSlot:
         self.states: dict[int, int] = {}  # phase -> value
         self.votes: dict[int, int] = {}
 
+    @property
+    def promises(self) -> bool:
+        """Whether anything was said; a batch can be there that was only kept."""
+        return bool(self.states or self.votes)
+
 
 def take_up(slot: Slot, said: SaidInSlot, me: int) -> None:
     """Have a slot of the replica `me` as its log says that it was."""

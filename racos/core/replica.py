@@ -111,6 +111,8 @@ class Replica:
         self.configs.forget_below(self.window.round)
         self.window.recall(past.ones, past.highest_one, past.floor)
         for position, said in sorted(past.slots.items()):
+            if not (said.promises or self.window.within(position // self.quorum.total)):
+                continue  # of a chunk of history whose end did not come to be durable: asked again
             slot = self.window.open(position)
             take_up(slot, said, self.me)
             if said.payload is not None:

@@ -10,7 +10,10 @@ from racos.core.messages import (
     StateRecord,
     VoteRecord,
 )
+from racos.core.quorum import Quorum
 from racos.core.recovery import Recovered
+from racos.core.replica import Replica
+from racos.core.settings import Settings
 
 BATCH = Payload(b"a", coded=True)
 
@@ -69,3 +72,13 @@ def test_behind_an_index_only_what_lies_above_is_open() -> None:
     assert past.add(AppliedRecord(4, 8, (5, 6))) == [6]
     assert (past.frontier, past.ones, past.highest_one) == (8, {6}, 6)
     assert Recovered(3, 6).highest_one == 5, "whatever was decided 1 below counts as said"
+
+
+def test_a_batch_beyond_the_window_opens_its_slot_only_if_something_was_promised_there() -> None:
+    """The end of a chunk of history was not durable, its batches were: they are asked for again."""
+    past = Recovered(3)
+    past.add(PayRecord(4, 0, BATCH, 1, False))
+    past.add(PayRecord(5, 0, BATCH, 1, False))
+    past.add(PayRecord(5, 1, BATCH, 1, True))
+    replica = Replica(Settings(Quorum(3, 1, 2), 2, b"secret", rounds_max=4), 0.0, past)
+    assert sorted(replica.window.slots) == [4 * 3, 5 * 3 + 1]

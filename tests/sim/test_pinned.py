@@ -88,6 +88,13 @@ PINNED = [
         "lane_off_after=0.1,flush_seconds=0.02",
         id="a-rotten-fragment-of-a-null-batch-was-missed",
     ),
+    pytest.param(
+        833933,
+        "seconds=8,faults=one_way+storm+sync_error+wipe,fault_every=2,watchers=1,think=0.002,"
+        "keys=20,reads=0.2,large=0.1,compactions=0,delay=0.005,turn=0.002,timer=0.02,loss=0.01,"
+        "duplicate=0.5,segment_bytes=16384,rounds_max=8",
+        id="slots-far-beyond-the-window-were-opened-at-a-restart",
+    ),
 ]
 
 
