@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError, Message
 
@@ -222,7 +222,13 @@ class Stream(Call):
 _STREAM_PARSE_ERROR = "grpc: failed to unmarshal the received message"
 
 
-def parse(request: type[Message], payload: bytes, complaint: str) -> Message:
+class Request(Protocol):
+    """What makes a request of a message's bytes: a protobuf class, or something like one."""
+
+    def FromString(self, payload: bytes, /) -> Any: ...  # noqa: N802 (protobuf's name)
+
+
+def parse(request: Request, payload: bytes, complaint: str) -> Any:
     """Decode one request; `complaint` begins the status text if that fails. Raises GrpcError."""
     try:
         return request.FromString(payload)
@@ -239,7 +245,7 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 class Unary:
     """A method with one request and one response."""
 
-    request: type[Message]
+    request: Request
     handler: Callable[[Any, Call], Awaitable[Message]]
 
 

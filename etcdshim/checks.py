@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from etcdshim.errors import Refusal
+from etcdshim.large_put import AnyPut
 from etcdshim.pb import rpc_pb2 as pb
 
 _SORT_ORDERS = frozenset(pb.RangeRequest.SortOrder.values())
@@ -19,7 +20,7 @@ def check_range(request: pb.RangeRequest) -> None:
         raise Refusal.INVALID_SORT.error()
 
 
-def check_put(request: pb.PutRequest) -> None:
+def check_put(request: AnyPut) -> None:
     if not request.key:
         raise Refusal.KEY_NOT_PROVIDED.error()
     if request.ignore_value and request.value:
@@ -174,13 +175,13 @@ class SizeCheck:
         self._limit = max_request_bytes - self._HEADER - id_bytes - 1
         self._safe = self._limit - self._CHEAP_SLACK
 
-    def check_put(self, request: pb.PutRequest, size: int) -> None:
+    def check_put(self, request: AnyPut, size: int) -> None:
         """As `check`, without measuring the message when key and value, which have `size` bytes,
         are far from the limit."""
         if size > self._safe:
             self.check(request)
 
-    def check(self, request: pb.PutRequest | pb.DeleteRangeRequest | pb.TxnRequest) -> None:
+    def check(self, request: AnyPut | pb.DeleteRangeRequest | pb.TxnRequest) -> None:
         size = request.ByteSize()
         if size + _varint_size(size) > self._limit:
             raise Refusal.REQUEST_TOO_LARGE.error()

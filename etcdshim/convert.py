@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from etcdshim.header import Headers
+from etcdshim.large_put import AnyPut
 from etcdshim.pb import kv_pb2
 from etcdshim.pb import rpc_pb2 as pb
 from racos.mvcc.command import (
@@ -46,7 +47,7 @@ def to_range(request: pb.RangeRequest) -> Range:
     )
 
 
-def to_put(request: pb.PutRequest) -> Put:
+def to_put(request: AnyPut) -> Put:
     return Put(
         request.key,
         request.value,

@@ -16,6 +16,7 @@ from etcdshim.checks import (
 )
 from etcdshim.errors import BackendFailure, translate
 from etcdshim.header import Headers, check_call
+from etcdshim.large_put import AnyPut
 from etcdshim.limits import Limits
 from etcdshim.pb import rpc_pb2 as pb
 from racos.mvcc.command import Compact, DeleteResult, PutResult, Result, Txn, TxnResult
@@ -50,7 +51,7 @@ class KvService:
         except BackendFailure as failure:
             raise translate(failure) from failure
 
-    async def put(self, request: pb.PutRequest, call: Call) -> pb.PutResponse:
+    async def put(self, request: AnyPut, call: Call) -> pb.PutResponse:
         check_call(call, self._backend)
         check_put(request)
         command = convert.to_put(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
@@ -11,12 +11,14 @@ from google.protobuf.message_factory import GetMessageClass
 
 from etcdshim.alarms import AlarmService
 from etcdshim.asgi import Call, Stream, Streaming, Unary
+from etcdshim.asgi_call import Request
 from etcdshim.auth import AuthService
 from etcdshim.backend import Backend
 from etcdshim.errors import unimplemented
 from etcdshim.header import Headers
 from etcdshim.health import HealthService
 from etcdshim.kv import KvService
+from etcdshim.large_put import PutDecoder
 from etcdshim.lease import LeaseService
 from etcdshim.limits import Limits
 from etcdshim.maintenance import ClusterService, MaintenanceService
@@ -32,6 +34,10 @@ _SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     for module in (rpc_pb2, lock_pb2, election_pb2, health_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
+
+
+# Of requests that are not left to their protobuf class.
+_DECODERS: Final[dict[str, Request]] = {"/etcdserverpb.KV/Put": PutDecoder()}
 
 
 class Services:
@@ -65,9 +71,8 @@ class Services:
                     handler = streaming.get(path) or _refuse_stream(_missing(service, method))
                     table[path] = Streaming(request, handler)
                 else:
-                    table[path] = Unary(
-                        request, unary.get(path) or _refuse(_missing(service, method))
-                    )
+                    refused = _refuse(_missing(service, method))
+                    table[path] = Unary(_DECODERS.get(path, request), unary.get(path, refused))
         return table
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """The erasure code RS(k, n): any k of the n fragments of a value rebuild it.
 
 The code is systematic: fragments 0..k-1 are the value cut into k equal parts (the last padded with
-zeros), so a read that has them is a join. Parity comes from ISA-L's Cauchy matrix through pyeclib.
+zeros), so a read that has them is a join. Parity comes from ISA-L's Cauchy matrix through pyeclib,
+or, of large values, from the ISA-L that pyeclib has loaded, without pyeclib's copies.
 Each fragment is exactly ceil(length / k) bytes: pyeclib's 80-byte header, which carries library
 versions and would differ between machines, is stripped here and rebuilt when pyeclib decodes.
 """
@@ -10,10 +11,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyeclib.ec_iface import ECDriver
 
+from racos.erasure.isal import DirectEncoder
 from racos.erasure.verify import BadFragment, Buffer, digest, fragment_digest
 
 __all__ = ["FRAGMENTS_MAX", "BadFragment", "Buffer", "Codec", "digest", "fragment_digest"]
@@ -21,6 +23,7 @@ __all__ = ["FRAGMENTS_MAX", "BadFragment", "Buffer", "Codec", "digest", "fragmen
 FRAGMENTS_MAX = 9
 # pyeclib computes with C ints; values are orders of magnitude smaller than this.
 VALUE_BYTES_MAX = 1 << 30
+_DIRECT_BYTES_MIN = 16 << 10  # of smaller values pyeclib's copies cost less than going without it
 
 
 class Codec:
@@ -29,7 +32,7 @@ class Codec:
     Stateless after construction; building one costs about a millisecond, so keep it.
     """
 
-    __slots__ = ("_parity", "data", "total")
+    __slots__ = ("_direct", "_parity", "data", "total")
 
     def __init__(self, data: int, total: int) -> None:
         if not 1 <= data <= total <= FRAGMENTS_MAX:
@@ -40,12 +43,13 @@ class Codec:
         self.total = total
         # With one data fragment all are copies; with no parity there is nothing to compute.
         self._parity = _CauchyParity(data, total) if 1 < data < total else None
+        self._direct = None if self._parity is None else self._parity.direct()
 
     def fragment_size(self, length: int) -> int:
         """Bytes in each fragment of a value of `length` bytes."""
         return -(-length // self.data)
 
-    def encode(self, value: Buffer) -> list[bytes]:
+    def encode(self, value: Buffer) -> Sequence[Buffer]:
         """The n fragments of `value`, the same on every machine and in every version."""
         whole = bytes(value)
         if len(whole) > VALUE_BYTES_MAX:
@@ -54,7 +58,9 @@ class Codec:
             return [whole] * self.total
         if self._parity is None or not whole:
             return self._cut(whole)
-        return self._parity.encode(whole)
+        if self._direct is None or len(whole) < _DIRECT_BYTES_MIN:
+            return self._parity.encode(whole)
+        return self._direct.encode(whole)
 
     def decode(self, fragments: Mapping[int, Buffer], length: int) -> bytes:
         """The value of `length` bytes from any k of its fragments.
@@ -144,6 +150,15 @@ class _CauchyParity:
         # A library whose header we cannot rebuild must stop us here, not spoil a read later.
         if self._header(1, 1, data) != probe:
             raise RuntimeError("this version of pyeclib has an unknown fragment header")
+
+    def direct(self) -> DirectEncoder | None:
+        """The shorter way, where there is one and it finds what pyeclib does."""
+        probe = bytes([at % 251 for at in range(67 * self._data - 1)])
+        try:
+            encoder = DirectEncoder(self._data, self._total)
+        except (OSError, AttributeError):
+            return None
+        return encoder if encoder.encode(probe) == self.encode(probe) else None
 
     def encode(self, value: bytes) -> list[bytes]:
         skip = self._SIZE

@@ -8,14 +8,14 @@ from typing import Protocol, TypeAlias
 from racos.core.engine import Engine
 from racos.core.messages import Payload
 from racos.core.quorum import bits
-from racos.erasure.codec import BadFragment, Codec
+from racos.erasure.codec import BadFragment, Buffer, Codec
 from racos.erasure.verify import check_fragment
 from racos.errors import Corrupt, RequestTimedOut
 from racos.mvcc.command import CodedValue
 from racos.node.batch import coded_values
 
 Found: TypeAlias = dict[CodedValue, bytes]
-Fragments: TypeAlias = dict[int, list[bytes]]  # index -> that fragment of each value of the batch
+Fragments: TypeAlias = dict[int, list[Buffer]]  # index -> that fragment of each value of the batch
 
 
 class Load(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from racos.buffers import unwritten
 from racos.storage.buffers import VECTOR_MAX, Buffer, rest_of, write_all
 from racos.storage.direct import DIRECT_BYTES_MIN, DirectWriter
 
@@ -180,7 +181,7 @@ class OsFile:
         return b"".join(parts)
 
     def read_now(self, offset: int, length: int) -> bytes | None:
-        data = bytearray(length)
+        data = unwritten(length)
         try:
             count = os.preadv(self._fd, [data], offset, os.RWF_NOWAIT)
         except OSError as error:

@@ -15,6 +15,8 @@ from typing import NamedTuple, TypeAlias
 
 from crc32c import crc32c
 
+from racos.buffers import unwritten
+
 __all__ = ["FRAME_BYTES_MAX", "HEAD_BYTES", "Buffer", "Decoder", "Frame", "FrameError", "encode"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -133,7 +135,7 @@ class Decoder:
     def _begin_large(self, head: _Head, start: int) -> None:
         """Go on receiving this frame in a buffer of its own."""
         have = self._end - start
-        self._body = memoryview(bytearray(head[1]))
+        self._body = memoryview(unwritten(head[1]))
         self._body[:have] = self._scratch[start : self._end]
         self._head = head
         self._filled = have

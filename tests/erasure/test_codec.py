@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from racos.erasure.codec import FRAGMENTS_MAX, BadFragment, Buffer, Codec, digest, fragment_digest
+from racos.erasure.isal import DirectEncoder
 from racos.erasure.verify import check_fragment, check_value
 
 SHAPES = [(k, n) for n in range(1, FRAGMENTS_MAX + 1) for k in range(1, n + 1)]
@@ -21,7 +23,7 @@ def value_of(length: int) -> bytes:
     return random.Random(length).randbytes(length)
 
 
-def pick(fragments: list[bytes], indexes: tuple[int, ...]) -> dict[int, bytes]:
+def pick(fragments: Sequence[Buffer], indexes: tuple[int, ...]) -> dict[int, Buffer]:
     return {index: fragments[index] for index in indexes}
 
 
@@ -90,6 +92,26 @@ GOLDEN_3_OF_5 = [
 GOLDEN_DIGEST = "9bd12279fc7a19375ac688427277519a3275182cf61fc934ac9c7abceb7b4f97"
 
 
+@pytest.mark.parametrize(("data", "total"), [shape for shape in SHAPES if 1 < shape[0] < shape[1]])
+def test_encoding_without_pyeclib_finds_what_pyeclib_does(data: int, total: int) -> None:
+    direct, codec = DirectEncoder(data, total), CODECS[data, total]
+    for length in (1, 2, 15, 64, 65, data * 64, data * 64 + 1, 1000, 4 * KIB + 1, 16 * KIB - 1):
+        value = value_of(length)
+        assert direct.encode(value) == codec.encode(value)
+
+
+def test_where_there_is_no_isal_to_ask_pyeclib_encodes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("racos.erasure.isal._NAMES", ("libnowhere.so.2",))
+    with pytest.raises(OSError, match=r"none of libnowhere\.so\.2"):
+        DirectEncoder(3, 5)
+    through_pyeclib = Codec(3, 5)
+    for length in (100, 16 * KIB, 64 * KIB, 1024 * KIB + 1):
+        value = value_of(length)
+        fragments = through_pyeclib.encode(value)
+        assert all(isinstance(fragment, bytes) for fragment in fragments)
+        assert CODECS[3, 5].encode(value) == fragments
+
+
 def test_other_buffer_types_are_accepted() -> None:
     codec = CODECS[2, 3]
     value = value_of(1001)
@@ -108,7 +130,8 @@ def test_one_flipped_byte_in_any_fragment_is_detected() -> None:
     for index, fragment in enumerate(fragments):
         check_fragment(fragment, digests[index])
         for place in range(len(fragment)):
-            bad = fragment[:place] + bytes([fragment[place] ^ 1]) + fragment[place + 1 :]
+            bad = bytearray(fragment)
+            bad[place] ^= 1
             with pytest.raises(BadFragment, match="does not match"):
                 check_fragment(bad, digests[index])
     wrong = codec.decode({2: fragments[3], 3: fragments[2]}, len(value))

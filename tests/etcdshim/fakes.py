@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.message import Message
 
 from etcdshim.asgi import Call, GrpcError, Stream, Streaming, Unary
+from etcdshim.large_put import LargePut
 from etcdshim.memory import MemoryBackend
 from etcdshim.pb import rpc_pb2 as pb
 from etcdshim.services import Services
@@ -66,8 +67,9 @@ class Server:
     ) -> Message:
         route = self._routes[path]
         assert isinstance(route, Unary)
-        assert type(request) is route.request
-        return await route.handler(request, cast(Call, FakeCall(metadata)))
+        received = route.request.FromString(request.SerializeToString())
+        assert type(received) in (type(request), LargePut)
+        return await route.handler(received, cast(Call, FakeCall(metadata)))
 
     async def put(self, key: bytes, value: bytes = b"", **options: bool | int) -> pb.PutResponse:
         request = pb.PutRequest(key=key, value=value, **options)  # type: ignore[arg-type]
