@@ -77,8 +77,8 @@ def test_behind_an_index_only_what_lies_above_is_open() -> None:
 def test_a_batch_beyond_the_window_opens_its_slot_only_if_something_was_promised_there() -> None:
     """The end of a chunk of history was not durable, its batches were: they are asked for again."""
     past = Recovered(3)
-    past.add(PayRecord(4, 0, BATCH, 1, False))
-    past.add(PayRecord(5, 0, BATCH, 1, False))
-    past.add(PayRecord(5, 1, BATCH, 1, True))
+    past.add(PayRecord(0, 4, BATCH, 1, False))
+    past.add(PayRecord(0, 5, BATCH, 1, False))
+    past.add(PayRecord(1, 5, BATCH, 1, True))
     replica = Replica(Settings(Quorum(3, 1, 2), 2, b"secret", rounds_max=4), 0.0, past)
     assert sorted(replica.window.slots) == [4 * 3, 5 * 3 + 1]
